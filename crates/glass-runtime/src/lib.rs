@@ -1,0 +1,158 @@
+//! The edge of the world: where sandboxes really are.
+//!
+//! [`Runtime`] is what the server knows of it. `native` makes OCI containers on this kernel without a daemon;
+//! `sim` runs guests as plain child processes, without isolation, for tests and laptops.
+#![deny(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use glass_types::{Limits, SandboxId};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A byte stream into a sandbox.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A boxed [`Stream`].
+pub type BoxStream = Box<dyn Stream>;
+
+/// All that a backend needs to make or to make again a sandbox.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// Which.
+    pub id: SandboxId,
+    /// Unpacked layers of its image, the lowest first. Never written to.
+    pub layers: Vec<PathBuf>,
+    /// Environment of every process, the image's own first, the owner's over it.
+    pub env: BTreeMap<String, String>,
+    /// Kernel limits.
+    pub limits: Limits,
+    /// TCP port on 127.0.0.1 inside the sandbox at which the guest offers the gateway.
+    pub gateway_port: u16,
+}
+
+/// What a backend knows of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxStatus {
+    /// Which.
+    pub id: SandboxId,
+    /// How it is.
+    pub activity: Activity,
+}
+
+/// Whether its processes exist and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Its guest runs.
+    Running,
+    /// Its processes exist and get no CPU.
+    Frozen,
+    /// It has files and no process.
+    Stopped,
+}
+
+/// What a sandbox uses now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Bytes of memory charged to it.
+    pub memory_bytes: u64,
+    /// CPU time since its start, in microseconds.
+    pub cpu_usec: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+/// Why the world would not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// No such sandbox here.
+    #[error("sandbox {0} does not exist in the runtime")]
+    Unknown(SandboxId),
+    /// It exists but has no process.
+    #[error("sandbox {0} is not running")]
+    NotRunning(SandboxId),
+    /// Nothing listens on the port inside the sandbox.
+    #[error("nothing listens on port {port} in sandbox {id}")]
+    PortClosed {
+        /// Which sandbox.
+        id: SandboxId,
+        /// Which port.
+        port: u16,
+    },
+    /// The host lacks something. The remedy is for people.
+    #[error("{what} is missing on this host: {remedy}")]
+    Unsupported {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A step failed.
+    #[error("{step} of sandbox {id} failed: {reason}")]
+    Step {
+        /// Which sandbox.
+        id: SandboxId,
+        /// What was being done: `mount overlay`, `join cgroup`, …
+        step: &'static str,
+        /// What the kernel or the launcher said.
+        reason: String,
+    },
+    /// Input or output of the runtime's own files.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+}
+
+/// A place where sandboxes live.
+///
+/// Every operation may be repeated: a second `create`, `start`, `stop` or `destroy` finds nothing left to do.
+/// Cancelling a call leaves the sandbox in a state that the same call, or `destroy`, mends.
+#[async_trait]
+pub trait Runtime: Send + Sync + Debug {
+    /// `native` or `sim`.
+    fn name(&self) -> &'static str;
+
+    /// Makes the files of a sandbox: its home, seeded from the image. No process yet.
+    async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError>;
+
+    /// Starts the guest and returns when it answers.
+    async fn start(&self, spec: &SandboxSpec) -> Result<(), RuntimeError>;
+
+    /// Takes the CPU from all its processes; their memory stays.
+    async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError>;
+
+    /// Gives the CPU back.
+    async fn thaw(&self, id: &SandboxId) -> Result<(), RuntimeError>;
+
+    /// Ends all its processes: asks first, kills after `grace`. Files stay.
+    async fn stop(&self, id: &SandboxId, grace: std::time::Duration) -> Result<(), RuntimeError>;
+
+    /// Removes all it has: processes, mounts, cgroups, files.
+    async fn destroy(&self, id: &SandboxId) -> Result<(), RuntimeError>;
+
+    /// All sandboxes that exist here, also those that this process did not make.
+    async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError>;
+
+    /// What it uses now.
+    async fn stats(&self, id: &SandboxId) -> Result<Stats, RuntimeError>;
+
+    /// Waits until the sandbox has no guest any more. Returns at once when it has none.
+    async fn exited(&self, id: &SandboxId) -> Result<(), RuntimeError>;
+
+    /// A connection to a TCP port on the loopback of the sandbox, 127.0.0.1 first, then ::1.
+    async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError>;
+
+    /// A connection to its guest's HTTP server.
+    async fn guest(&self, id: &SandboxId) -> Result<BoxStream, RuntimeError>;
+
+    /// The socket by which this sandbox, and no other, reaches the gateway. Binds it anew, so that connections made
+    /// from now on come to this process.
+    async fn gateway(&self, id: &SandboxId) -> Result<tokio::net::UnixListener, RuntimeError>;
+}

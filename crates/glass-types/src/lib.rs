@@ -1,0 +1,14 @@
+//! The nouns of Glasshouse as plain types: ids, names, limits and states.
+//!
+//! Nothing here reads, writes, waits or knows of a wire format.
+#![deny(missing_docs)]
+
+mod event;
+mod id;
+mod limits;
+mod state;
+
+pub use event::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
+pub use id::{EventId, IdError, SandboxId, TaskId};
+pub use limits::Limits;
+pub use state::{Denied, SandboxState, TaskState, Transition};
