@@ -1,1 +1,31 @@
-//! (to be written)
+//! The contract of the engine's REST API `/v1`: what is sent, what is answered, which errors there are.
+//!
+//! Times are milliseconds since 1970 UTC, sizes are bytes, durations are milliseconds.
+#![deny(missing_docs)]
+
+mod agent;
+mod exec;
+mod file;
+mod image;
+mod problem;
+mod sandbox;
+mod task;
+
+pub use agent::{AgentList, AgentView, ModelView};
+pub use exec::{ExecChunk, ExecCommand, ExecParams, ExecView, TerminalMessage};
+pub use file::{FileKind, FileList, FileView, MoveParams};
+pub use glass_types::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
+pub use image::{ImageList, ImageView};
+pub use problem::{Code, FieldError, Problem};
+pub use sandbox::{
+    AppProcessView, AppView, CreateParams, LimitsParams, LimitsView, LogLine, PortList, PortView,
+    SandboxList, SandboxView,
+};
+pub use task::{EventView, TaskList, TaskParams, TaskView};
+
+/// The longest prompt, in bytes.
+pub const PROMPT_LIMIT: usize = 1 << 20;
+/// The longest JSON body, in bytes.
+pub const BODY_LIMIT: usize = 4 << 20;
+/// What every API token begins with. The edge keeps such tokens out of sandboxes.
+pub const TOKEN_PREFIX: &str = "gh_";

@@ -1,7 +1,14 @@
 //! What happened in a turn, one numbered entry at a time. The log of events is the chat.
+//!
+//! These types are serializable, unlike the others here: the JSON form is what the table keeps and what the API sends,
+//! so it is a promise to both.
+
+use serde::{Deserialize, Serialize};
 
 /// One entry of a task's log.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The task moved on: `sandbox starting`, `agent starting`, `working`, …
     Status {
@@ -23,18 +30,25 @@ pub enum Event {
         /// The same for all events of one call.
         call: String,
         /// What the agent calls it for people: `Write index.html`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         title: Option<String>,
         /// ACP kind: `read`, `edit`, `execute`, `search`, `fetch`, `think`, `other`, …
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         kind: Option<String>,
         /// How far it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<ToolStatus>,
         /// Files it touches, as paths in the sandbox.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         paths: Vec<String>,
         /// Changes it makes to files.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         diffs: Vec<DiffView>,
         /// What it printed. Replaces what earlier events of the call said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<String>,
         /// Its input as JSON text, when the agent shows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<String>,
     },
     /// The agent's to-do list, whole.
@@ -45,14 +59,19 @@ pub enum Event {
     /// Tokens and cost so far in this turn, as the agent counts them.
     Usage {
         /// Tokens of the context window in use.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         used_tokens: Option<u64>,
         /// Size of the context window in tokens.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         context_tokens: Option<u64>,
         /// Tokens sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         input_tokens: Option<u64>,
         /// Tokens received.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         output_tokens: Option<u64>,
         /// Cost in US dollars at list price.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_usd: Option<f64>,
     },
     /// The app's preview answers (or no longer does).
@@ -60,6 +79,7 @@ pub enum Event {
         /// The port in the sandbox.
         port: u16,
         /// The URL, or `None` when the port has closed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         url: Option<String>,
     },
     /// The last event of every task.
@@ -67,12 +87,15 @@ pub enum Event {
         /// Why it ended.
         reason: EndReason,
         /// What people should know: the provider's reason, what to do next.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
 }
 
 /// How far a tool call is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum ToolStatus {
     /// Announced; its arguments may still be coming.
     Pending,
@@ -85,7 +108,8 @@ pub enum ToolStatus {
 }
 
 /// A change to one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DiffView {
     /// The file in the sandbox.
     pub path: String,
@@ -96,7 +120,8 @@ pub struct DiffView {
 }
 
 /// One line of the agent's to-do list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlanEntry {
     /// What is to be done.
     pub content: String,
@@ -105,7 +130,9 @@ pub struct PlanEntry {
 }
 
 /// Why a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The agent said it was done.
     Completed,

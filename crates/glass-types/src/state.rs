@@ -74,21 +74,25 @@ impl SandboxState {
     /// # Errors
     /// [`Denied`] when the present state does not allow the transition.
     pub fn after(self, transition: Transition) -> Result<Self, Denied> {
-        use SandboxState as S;
         use Transition as T;
         match (transition, self) {
-            (T::Destroy, _) => Ok(S::Destroying),
-            (_, S::Destroying) => Err(Denied {
+            (T::Destroy, _) => Ok(Self::Destroying),
+            (_, Self::Destroying) => Err(Denied {
                 state: self,
                 transition,
             }),
-            (T::Ready, S::Creating | S::Running) | (T::Start, S::Running | S::Frozen) => {
-                Ok(S::Running)
+            (T::Ready, Self::Creating | Self::Running)
+            | (T::Start, Self::Running | Self::Frozen) => Ok(Self::Running),
+            (T::Start, Self::Creating | Self::Stopped | Self::Archived | Self::Failed) => {
+                Ok(Self::Creating)
             }
-            (T::Start, S::Creating | S::Stopped | S::Archived | S::Failed) => Ok(S::Creating),
-            (T::Freeze, S::Running | S::Frozen) => Ok(S::Frozen),
-            (T::Stop, S::Running | S::Frozen | S::Stopped | S::Failed) => Ok(S::Stopped),
-            (T::Fail, S::Creating | S::Running | S::Frozen | S::Failed) => Ok(S::Failed),
+            (T::Freeze, Self::Running | Self::Frozen) => Ok(Self::Frozen),
+            (T::Stop, Self::Running | Self::Frozen | Self::Stopped | Self::Failed) => {
+                Ok(Self::Stopped)
+            }
+            (T::Fail, Self::Creating | Self::Running | Self::Frozen | Self::Failed) => {
+                Ok(Self::Failed)
+            }
             (T::Ready | T::Freeze | T::Stop | T::Fail, _) => Err(Denied {
                 state: self,
                 transition,

@@ -1,0 +1,55 @@
+//! Files of a sandbox. Relative paths start at the workspace.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// A directory entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileView {
+    /// Its name.
+    pub name: String,
+    /// Its absolute path in the sandbox.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// When it was changed; milliseconds since 1970 UTC.
+    pub modified_at: i64,
+    /// Where a link points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// `GET /v1/sandboxes/{id}/files`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileList {
+    /// In order of path.
+    pub entries: Vec<FileView>,
+}
+
+/// `POST /v1/sandboxes/{id}/files/move`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveParams {
+    /// What to move.
+    pub from: String,
+    /// Its new path.
+    pub to: String,
+}

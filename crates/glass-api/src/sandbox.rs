@@ -1,0 +1,156 @@
+//! Sandboxes, their ports and their app.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /v1/sandboxes`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateParams {
+    /// Image to start from: `base` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Environment of every process in the sandbox. Names are `[A-Za-z_][A-Za-z0-9_]*`.
+    pub env: BTreeMap<String, String>,
+    /// Labels to find it by. At most 64, names up to 63 and values up to 255 characters.
+    pub labels: BTreeMap<String, String>,
+    /// Kernel limits; what is left out takes the server's defaults.
+    pub limits: LimitsParams,
+    /// Ports whose preview URLs the answer lists even while nothing listens there.
+    pub ports: Vec<u16>,
+}
+
+/// Limits that a caller may set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsParams {
+    /// Memory and swap together, in bytes. From 64 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// CPU in thousandths of a core. From 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u32>,
+    /// Processes and threads. From 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// Disk in bytes. From 64 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+}
+
+/// The limits that are in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LimitsView {
+    /// Memory and swap together, in bytes.
+    pub memory_bytes: u64,
+    /// CPU in thousandths of a core.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Disk in bytes.
+    pub disk_bytes: u64,
+}
+
+/// A sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxView {
+    /// Its id.
+    pub id: String,
+    /// `creating`, `running`, `frozen`, `stopped`, `archived`, `failed` or `destroying`.
+    pub state: String,
+    /// Why it failed, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The image it was made from.
+    pub image: String,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its limits.
+    pub limits: LimitsView,
+    /// Ports that were asked for at creation.
+    pub ports: Vec<u16>,
+    /// Preview URL of its app.
+    pub url: String,
+    /// When it was made; milliseconds since 1970 UTC.
+    pub created_at: i64,
+}
+
+/// `GET /v1/sandboxes`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxList {
+    /// The newest first.
+    pub sandboxes: Vec<SandboxView>,
+}
+
+/// A TCP port on which a process of the sandbox listens, or that was asked for at creation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortView {
+    /// The port.
+    pub port: u16,
+    /// Whether something listens there now.
+    pub open: bool,
+    /// Its preview URL.
+    pub url: String,
+    /// Name of the listening program, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+}
+
+/// `GET /v1/sandboxes/{id}/ports`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortList {
+    /// In order of number.
+    pub ports: Vec<PortView>,
+}
+
+/// The app in the sandbox, as its supervisor sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppView {
+    /// How it was found: `none`, `manifest`, `node`, `python` or `static`.
+    pub kind: String,
+    /// `idle`, `installing`, `building`, `starting`, `running`, `failed` or `stopped`.
+    pub state: String,
+    /// What is going on or wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The command of the web process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The port it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Preview URL of that port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its processes.
+    pub processes: Vec<AppProcessView>,
+}
+
+/// One supervised process of the app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppProcessView {
+    /// `web`, `build`, `install` or the name of a worker.
+    pub name: String,
+    /// Its state as a word.
+    pub state: String,
+    /// Its pid inside the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+/// One line that a process of the app printed. The events of `GET /v1/sandboxes/{id}/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// Which process.
+    pub process: String,
+    /// Number of the line within the log of the app.
+    pub number: u64,
+    /// The line.
+    pub text: String,
+}
