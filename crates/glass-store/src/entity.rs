@@ -1,0 +1,6 @@
+//! The tables as SeaORM sees them.
+
+pub(crate) mod agent_run;
+pub(crate) mod event;
+pub(crate) mod sandbox;
+pub(crate) mod task;

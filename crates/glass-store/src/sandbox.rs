@@ -1,0 +1,188 @@
+//! Rows of sandboxes.
+
+use std::collections::BTreeMap;
+
+use glass_types::{Limits, SandboxId, SandboxState};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+};
+
+use crate::entity::sandbox::{Column, Entity, Model};
+use crate::{Millis, Store, StoreError, from_json, from_word, to_json};
+
+/// A sandbox as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxRow {
+    /// Its id.
+    pub id: SandboxId,
+    /// Where it is in its life.
+    pub state: SandboxState,
+    /// Why it failed, when it did.
+    pub reason: Option<String>,
+    /// Name of its image.
+    pub image: String,
+    /// Digest of the manifest that the name stood for when the sandbox was made.
+    pub image_digest: String,
+    /// Its environment, without the image's.
+    pub env: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Ports that were asked for at creation.
+    pub ports: Vec<u16>,
+    /// The token by which its agents speak to the gateway. Worth nothing anywhere else.
+    pub gateway_token: String,
+    /// When it was made.
+    pub created_at: Millis,
+}
+
+impl SandboxRow {
+    fn from_model(model: Model) -> Result<Self, StoreError> {
+        let number = |what, value: i64| {
+            u64::try_from(value).map_err(|_| StoreError::Corrupt {
+                what,
+                value: value.to_string(),
+            })
+        };
+        let small = |what, value: i64| {
+            u32::try_from(value).map_err(|_| StoreError::Corrupt {
+                what,
+                value: value.to_string(),
+            })
+        };
+        Ok(Self {
+            id: from_word("sandbox.id", &model.id)?,
+            state: from_word("sandbox.state", &model.state)?,
+            reason: model.reason,
+            image: model.image,
+            image_digest: model.image_digest,
+            env: from_json("sandbox.env", &model.env)?,
+            labels: from_json("sandbox.labels", &model.labels)?,
+            limits: Limits {
+                memory_bytes: number("sandbox.memory_bytes", model.memory_bytes)?,
+                cpu_millis: small("sandbox.cpu_millis", model.cpu_millis)?,
+                pids: small("sandbox.pids", model.pids)?,
+                disk_bytes: number("sandbox.disk_bytes", model.disk_bytes)?,
+            },
+            ports: from_json("sandbox.ports", &model.ports)?,
+            gateway_token: model.gateway_token,
+            created_at: model.created_at,
+        })
+    }
+
+    fn to_model(&self) -> Model {
+        Model {
+            id: self.id.to_string(),
+            state: self.state.to_string(),
+            reason: self.reason.clone(),
+            image: self.image.clone(),
+            image_digest: self.image_digest.clone(),
+            env: to_json(&self.env),
+            labels: to_json(&self.labels),
+            memory_bytes: i64::try_from(self.limits.memory_bytes).unwrap_or(i64::MAX),
+            cpu_millis: i64::from(self.limits.cpu_millis),
+            pids: i64::from(self.limits.pids),
+            disk_bytes: i64::try_from(self.limits.disk_bytes).unwrap_or(i64::MAX),
+            ports: to_json(&self.ports),
+            gateway_token: self.gateway_token.clone(),
+            created_at: self.created_at,
+        }
+    }
+}
+
+impl Store {
+    /// Writes the row of a new sandbox.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn insert_sandbox(&self, row: &SandboxRow) -> Result<(), StoreError> {
+        let insert = row
+            .to_model()
+            .into_active_model()
+            .insert(&self.writer)
+            .await;
+        insert
+            .map(drop)
+            .map_err(StoreError::query("write a sandbox"))
+    }
+
+    /// The row of a sandbox, if there is one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn sandbox(&self, id: &SandboxId) -> Result<Option<SandboxRow>, StoreError> {
+        let model = Entity::find_by_id(id.as_str())
+            .one(&self.reader)
+            .await
+            .map_err(StoreError::query("read a sandbox"))?;
+        model.map(SandboxRow::from_model).transpose()
+    }
+
+    /// The sandbox that holds this gateway token, if one does.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn sandbox_by_token(&self, token: &str) -> Result<Option<SandboxRow>, StoreError> {
+        let find = Entity::find()
+            .filter(Column::GatewayToken.eq(token))
+            .one(&self.reader)
+            .await;
+        find.map_err(StoreError::query("read a sandbox"))?
+            .map(SandboxRow::from_model)
+            .transpose()
+    }
+
+    /// All sandboxes, the newest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn sandboxes(&self) -> Result<Vec<SandboxRow>, StoreError> {
+        let find = Entity::find()
+            .order_by_desc(Column::CreatedAt)
+            .order_by_asc(Column::Id)
+            .all(&self.reader)
+            .await;
+        find.map_err(StoreError::query("list sandboxes"))?
+            .into_iter()
+            .map(SandboxRow::from_model)
+            .collect()
+    }
+
+    /// Moves a sandbox from one state to another, if it still is in the first. Answers whether it was.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn move_sandbox(
+        &self,
+        id: &SandboxId,
+        from: SandboxState,
+        to: SandboxState,
+        reason: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let update = Entity::update_many()
+            .col_expr(Column::State, Expr::value(to.as_str()))
+            .col_expr(Column::Reason, Expr::value(reason.map(str::to_owned)))
+            .filter(Column::Id.eq(id.as_str()))
+            .filter(Column::State.eq(from.as_str()))
+            .exec(&self.writer)
+            .await;
+        Ok(update
+            .map_err(StoreError::query("change a sandbox"))?
+            .rows_affected
+            == 1)
+    }
+
+    /// Removes the row of a sandbox with its tasks and events. Answers whether there was one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn delete_sandbox(&self, id: &SandboxId) -> Result<bool, StoreError> {
+        let delete = Entity::delete_by_id(id.as_str()).exec(&self.writer).await;
+        Ok(delete
+            .map_err(StoreError::query("remove a sandbox"))?
+            .rows_affected
+            == 1)
+    }
+}

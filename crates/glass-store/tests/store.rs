@@ -1,0 +1,266 @@
+//! The store against a real SQLite file.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+use std::collections::BTreeMap;
+
+use glass_store::{AgentRunRow, SandboxRow, Store, TaskRow};
+use glass_types::{EndReason, Event, Limits, SandboxId, SandboxState, TaskId, TaskState};
+
+struct Fixture {
+    store: Store,
+    directory: tempfile::TempDir,
+}
+
+async fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("glasshouse.db"))
+        .await
+        .unwrap();
+    Fixture { store, directory }
+}
+
+fn sandbox() -> SandboxRow {
+    SandboxRow {
+        id: SandboxId::random(),
+        state: SandboxState::Creating,
+        reason: None,
+        image: "base".into(),
+        image_digest: "sha256:0".into(),
+        env: BTreeMap::from([("A".into(), "b".into())]),
+        labels: BTreeMap::new(),
+        limits: Limits::default(),
+        ports: vec![3000, 65535],
+        gateway_token: SandboxId::random().to_string(),
+        created_at: 1,
+    }
+}
+
+fn task(sandbox: &SandboxId) -> TaskRow {
+    TaskRow {
+        id: TaskId::random(),
+        sandbox: sandbox.clone(),
+        status: TaskState::Queued,
+        prompt: "make it".into(),
+        agent: "claude-code".into(),
+        model: "demo".into(),
+        process_key: None,
+        cancel_requested: false,
+        result: None,
+        error: None,
+        created_at: 2,
+        ended_at: None,
+    }
+}
+
+fn text(delta: &str) -> Event {
+    Event::Text {
+        delta: delta.into(),
+    }
+}
+
+#[tokio::test]
+async fn rows_read_back_after_a_reopen() {
+    let Fixture { store, directory } = fixture().await;
+    let (sandbox_row, mut run) = (sandbox(), None);
+    store.insert_sandbox(&sandbox_row).await.unwrap();
+    let task_row = task(&sandbox_row.id);
+    store.insert_task(&task_row).await.unwrap();
+    for generation in [1, 2] {
+        let row = AgentRunRow {
+            sandbox: sandbox_row.id.clone(),
+            agent: "claude-code".into(),
+            generation,
+            model: "demo".into(),
+            acp_session: Some(format!("s{generation}")),
+        };
+        store.put_agent_run(&row).await.unwrap();
+        run = Some(row);
+    }
+    let store = Store::open(&directory.path().join("glasshouse.db"))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.sandbox(&sandbox_row.id).await.unwrap().as_ref(),
+        Some(&sandbox_row)
+    );
+    assert_eq!(
+        store
+            .sandbox_by_token(&sandbox_row.gateway_token)
+            .await
+            .unwrap(),
+        Some(sandbox_row.clone())
+    );
+    assert_eq!(store.sandbox_by_token("").await.unwrap(), None);
+    assert_eq!(store.task(&task_row.id).await.unwrap(), Some(task_row));
+    assert_eq!(
+        store
+            .agent_run(&sandbox_row.id, "claude-code")
+            .await
+            .unwrap(),
+        run
+    );
+}
+
+#[tokio::test]
+async fn a_state_changes_only_from_the_one_that_was_seen() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let creating = SandboxState::Creating;
+    assert!(
+        store
+            .move_sandbox(&row.id, creating, SandboxState::Failed, Some("no image"))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .move_sandbox(&row.id, creating, SandboxState::Running, None)
+            .await
+            .unwrap()
+    );
+    let row = store.sandbox(&row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.reason.as_deref()),
+        (SandboxState::Failed, Some("no image"))
+    );
+}
+
+#[tokio::test]
+async fn events_are_numbered_without_gap_and_never_stored_twice() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let task = task(&row.id);
+    store.insert_task(&task).await.unwrap();
+    store
+        .append_events(&task.id, None, &[text("server")], 5)
+        .await
+        .unwrap();
+    store
+        .append_events(&task.id, Some(7), &[text("a"), text("b")], 6)
+        .await
+        .unwrap();
+    // A driver that starts again sends the same line once more.
+    store
+        .append_events(&task.id, Some(7), &[text("a"), text("b")], 7)
+        .await
+        .unwrap();
+    store
+        .append_events(&task.id, Some(9), &[text("c")], 8)
+        .await
+        .unwrap();
+    assert_eq!(store.last_line(&task.id).await.unwrap(), 9);
+    let rows = store.events(&task.id, 1, 100).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(rows[2].event, text("c"));
+    assert_eq!(store.events(&task.id, 0, 2).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn concurrent_writers_share_one_numbering() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let task = task(&row.id);
+    store.insert_task(&task).await.unwrap();
+    let writers = (0..20).map(|n| {
+        let (store, id) = (store.clone(), task.id.clone());
+        tokio::spawn(async move {
+            store
+                .append_events(&id, None, &[text(&n.to_string())], n)
+                .await
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap().unwrap();
+    }
+    let ids: Vec<u64> = store
+        .events(&task.id, 0, 100)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.id)
+        .collect();
+    assert_eq!(ids, (1..=20).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_task_ends_once_and_its_last_event_comes_with_it() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let task = task(&row.id);
+    store.insert_task(&task).await.unwrap();
+    store.start_task(&task.id, "claude-code-1").await.unwrap();
+    assert_eq!(
+        store.sandboxes_with_open_tasks().await.unwrap(),
+        std::slice::from_ref(&row.id)
+    );
+    assert!(store.request_cancel(&task.id).await.unwrap());
+    let end = Event::End {
+        reason: EndReason::Cancelled,
+        message: None,
+    };
+    assert!(
+        store
+            .finish_task(&task.id, TaskState::Cancelled, None, None, Some(&end), 9)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .finish_task(
+                &task.id,
+                TaskState::Failed,
+                None,
+                Some("late"),
+                Some(&end),
+                10
+            )
+            .await
+            .unwrap()
+    );
+    assert!(!store.request_cancel(&task.id).await.unwrap());
+    assert_eq!(store.events(&task.id, 0, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        store.task(&task.id).await.unwrap().unwrap().status,
+        TaskState::Cancelled
+    );
+    assert!(store.open_tasks_of(&row.id).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn removing_a_sandbox_removes_its_tasks_and_events() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let task = task(&row.id);
+    store.insert_task(&task).await.unwrap();
+    store
+        .append_events(&task.id, None, &[text("x")], 1)
+        .await
+        .unwrap();
+    assert!(store.delete_sandbox(&row.id).await.unwrap());
+    assert!(!store.delete_sandbox(&row.id).await.unwrap());
+    assert_eq!(store.task(&task.id).await.unwrap(), None);
+    assert!(store.events(&task.id, 0, 10).await.unwrap().is_empty());
+}
