@@ -13,8 +13,6 @@ pub enum Code {
     InvalidJson,
     /// No token, or not a valid one.
     Unauthorized,
-    /// The request comes from another web page.
-    ForeignOrigin,
     /// No such sandbox.
     SandboxNotFound,
     /// No such task.
@@ -51,11 +49,10 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documents and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidInput,
         Self::InvalidJson,
         Self::Unauthorized,
-        Self::ForeignOrigin,
         Self::SandboxNotFound,
         Self::TaskNotFound,
         Self::ImageNotFound,
@@ -81,7 +78,6 @@ impl Code {
             Self::InvalidInput | Self::ModelUnavailable | Self::CommandNotStarted => 422,
             Self::InvalidJson => 400,
             Self::Unauthorized => 401,
-            Self::ForeignOrigin => 403,
             Self::SandboxNotFound
             | Self::TaskNotFound
             | Self::ImageNotFound
@@ -104,7 +100,6 @@ impl Code {
             Self::InvalidInput => "A field is not valid",
             Self::InvalidJson => "The body is not the JSON that is expected",
             Self::Unauthorized => "A valid API token is needed",
-            Self::ForeignOrigin => "Requests from other web pages are refused",
             Self::SandboxNotFound => "There is no such sandbox",
             Self::TaskNotFound => "There is no such task",
             Self::ImageNotFound => "There is no such image",
