@@ -4,9 +4,18 @@
 //! services of our own for agents, ports and the app beside it.
 #![deny(missing_docs)]
 
+pub mod agent;
+pub mod app;
+mod bytes64;
 mod config;
+pub mod connect;
+pub mod filesystem;
+mod info;
+pub mod ports;
+pub mod process;
 
 pub use config::{GuestConfig, Listen, RunAs};
+pub use info::GuestInfo;
 
 /// Where the home of the sandbox's user is, in every image. What is under it persists.
 pub const HOME: &str = "/home/dev";
