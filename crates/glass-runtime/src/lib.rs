@@ -12,6 +12,13 @@ use async_trait::async_trait;
 use glass_types::{Limits, SandboxId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+mod guest;
+
+pub use guest::{
+    ExecOutput, ExecRequest, FileStream, GuestClient, GuestError, GuestStream, MAX_OUTPUT,
+    StartedProcess,
+};
+
 /// A byte stream into a sandbox.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

@@ -1,0 +1,147 @@
+//! Files.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use glass_guest_protocol::connect::Empty;
+use glass_guest_protocol::filesystem::{
+    Entry, EntryResponse, ListDirRequest, ListDirResponse, MoveRequest, PathRequest, WrittenFile,
+};
+use http::{Request, header};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+
+use super::{FileStream, GuestClient, GuestError};
+
+impl GuestClient {
+    /// What is at `path`.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`.
+    pub async fn stat(&self, path: &str) -> Result<Entry, GuestError> {
+        self.entry("Stat", path).await
+    }
+
+    /// What is in the directory `path`, `depth` levels deep (at least 1).
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidArgument` if it is no directory, `ResourceExhausted` if there is too much in it.
+    pub async fn list_dir(&self, path: &str, depth: u32) -> Result<Vec<Entry>, GuestError> {
+        let request = ListDirRequest {
+            path: path.to_owned(),
+            depth,
+        };
+        let answer: ListDirResponse = self
+            .unary("filesystem.Filesystem/ListDir", &request)
+            .await?;
+        Ok(answer.entries)
+    }
+
+    /// Makes a directory and its parents.
+    ///
+    /// # Errors
+    /// `AlreadyExists`.
+    pub async fn make_dir(&self, path: &str) -> Result<Entry, GuestError> {
+        self.entry("MakeDir", path).await
+    }
+
+    /// Moves a file or directory; a file at the destination is replaced.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn move_(&self, source: &str, destination: &str) -> Result<Entry, GuestError> {
+        let request = MoveRequest {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+        };
+        let answer: EntryResponse = self.unary("filesystem.Filesystem/Move", &request).await?;
+        Ok(answer.entry)
+    }
+
+    /// Removes a file, or a directory with all that is in it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn remove(&self, path: &str) -> Result<(), GuestError> {
+        let request = PathRequest {
+            path: path.to_owned(),
+        };
+        let Empty {} = self.unary("filesystem.Filesystem/Remove", &request).await?;
+        Ok(())
+    }
+
+    /// Reads a file: its size, and its bytes as they come.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument` if it is not a regular file.
+    pub async fn read_file(&self, path: &str) -> Result<(u64, FileStream), GuestError> {
+        let call = "reading a file";
+        let request = Request::get(files_uri(path)).body(super::wire::empty());
+        let answer = self.http(call, request).await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(call, answer).await);
+        }
+        let size = answer
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .ok_or_else(|| self.nonsense(call, "no content-length"))?;
+        let client = self.clone();
+        let (body, connection) = answer.into_parts();
+        let bytes = body.into_data_stream().map(move |part| {
+            let _held = &connection;
+            part.map_err(|error| client.broken("reading a file", error))
+        });
+        Ok((size, Box::pin(bytes)))
+    }
+
+    /// Writes a file and its parent directories. The file is replaced when all bytes have come, or left as it was.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if the disk is full, `InvalidArgument` if `path` is a directory.
+    pub async fn write_file<S, E>(&self, path: &str, bytes: S) -> Result<WrittenFile, GuestError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let call = "writing a file";
+        let body = StreamBody::new(bytes.map(|part| part.map(Frame::data).map_err(Into::into)));
+        let request = Request::post(files_uri(path))
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(body.boxed_unsync());
+        let answer = self.http(call, request).await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(call, answer).await);
+        }
+        let body = self.collect(call, answer).await?;
+        let written: Vec<WrittenFile> = serde_json::from_slice(&body)
+            .map_err(|error| self.nonsense(call, error.to_string()))?;
+        written
+            .into_iter()
+            .next()
+            .ok_or_else(|| self.nonsense(call, "no entry"))
+    }
+
+    async fn entry(&self, method: &str, path: &str) -> Result<Entry, GuestError> {
+        let request = PathRequest {
+            path: path.to_owned(),
+        };
+        let answer: EntryResponse = self
+            .unary(&format!("filesystem.Filesystem/{method}"), &request)
+            .await?;
+        Ok(answer.entry)
+    }
+}
+
+fn files_uri(path: &str) -> String {
+    use std::fmt::Write as _;
+    let mut uri = String::from("/files?path=");
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                uri.push(char::from(byte));
+            }
+            _ => write!(uri, "%{byte:02X}").expect("writing to a string cannot fail"),
+        }
+    }
+    uri
+}
