@@ -1,1 +1,29 @@
-//! (to be written)
+//! A content-addressed store of OCI images: what a sandbox starts from.
+//!
+//! Images come in by [`ImageStore::build`] from a recipe and lie there unpacked, one directory per layer, so that
+//! starting a sandbox is one overlay mount.
+#![deny(missing_docs)]
+
+mod archive;
+mod build;
+mod cancel;
+mod digest;
+mod error;
+mod image;
+mod index;
+mod layer;
+mod pack;
+mod progress;
+mod registry;
+mod spec;
+mod store;
+
+pub use archive::{ArchiveError, Limits};
+pub use build::{BuildError, BuildOptions};
+pub use digest::{Digest, DigestError};
+pub use error::ImageError;
+pub use image::{Image, ImageConfig};
+pub use layer::Removed;
+pub use progress::{Event, Progress, Silent};
+pub use registry::PullError;
+pub use store::ImageStore;

@@ -1,0 +1,4 @@
+//! Registries.
+/// Why nothing was pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {}
