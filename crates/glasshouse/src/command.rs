@@ -1,0 +1,16 @@
+//! What each command does, one file each.
+
+pub(crate) mod agents;
+pub(crate) mod ask;
+pub(crate) mod completions;
+pub(crate) mod cp;
+pub(crate) mod exec;
+pub(crate) mod logs;
+pub(crate) mod new;
+pub(crate) mod open;
+pub(crate) mod power;
+pub(crate) mod ps;
+pub(crate) mod rm;
+pub(crate) mod shell;
+pub(crate) mod version;
+mod work;

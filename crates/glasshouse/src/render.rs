@@ -1,0 +1,17 @@
+//! How things look in a terminal, and how they do not look in a pipe.
+
+mod age;
+mod diff;
+mod markdown;
+mod out;
+mod progress;
+mod style;
+mod table;
+mod turn;
+
+pub(crate) use age::age;
+pub(crate) use out::Out;
+pub(crate) use progress::{Spinner, byte_bar};
+pub(crate) use style::{Style, plain, printable};
+pub(crate) use table::Table;
+pub(crate) use turn::Turn;
