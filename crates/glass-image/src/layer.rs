@@ -225,11 +225,13 @@ impl ImageStore {
 
 /// Removes a tree or a file without following links. What is gone already is no error.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), ImageError> {
-    let result = if path.is_symlink() || path.is_file() {
-        fs::remove_file(path)
-    } else {
-        fs::remove_dir_all(path)
-    };
+    let result = fs::symlink_metadata(path).and_then(|metadata| {
+        if metadata.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        }
+    });
     match result {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => result.at(path),
