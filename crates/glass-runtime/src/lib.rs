@@ -4,6 +4,12 @@
 //! `sim` runs guests as plain child processes, without isolation, for tests and laptops.
 #![deny(missing_docs)]
 
+mod health;
+#[cfg(target_os = "linux")]
+pub mod native;
+mod programs;
+mod socket;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;

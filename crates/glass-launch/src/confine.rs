@@ -1,0 +1,63 @@
+//! What init gives up before it becomes the guest.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+/// What the guest needs to run and to end processes of the sandbox's users. Valid only inside the user namespace.
+const KEPT: CapabilitySet = CapabilitySet::SETUID
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::CHOWN);
+
+const FILES: u64 = 65_536;
+
+/// No core dumps; open files as many as dev servers want, as far as the host allows.
+pub(crate) fn limit_resources() -> io::Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, none)?;
+    let most = rustix::process::getrlimit(Resource::Nofile)
+        .maximum
+        .map_or(FILES, |maximum| maximum.min(FILES));
+    let files = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    rustix::process::setrlimit(Resource::Nofile, files)?;
+    Ok(())
+}
+
+/// Takes user and group 0 of the user namespace that was entered; until then the process is nobody there.
+pub(crate) fn become_root() -> io::Result<()> {
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    Ok(())
+}
+
+/// Leaves [`KEPT`] and forbids that any program ever gains more.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    rustix::thread::clear_ambient_capability_set()?;
+    for capability in CapabilitySet::all().difference(KEPT).iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // A capability that this kernel does not know cannot be had.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: KEPT,
+            permitted: KEPT,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Init's side: from the fork to the exec of the guest.
+
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use glass_launch::LaunchSpec;
+use rustix::fs::Mode;
+use rustix::thread::LinkNameSpaceType;
+
+use crate::confine;
+use crate::failure::{Failure, Step};
+use crate::launch::Given;
+use crate::mounts;
+use crate::sys;
+
+/// Where the guest's program is in every sandbox.
+pub(crate) const GUEST: &str = "/.glasshouse/guest";
+
+/// Becomes the guest, or tells the launcher why not.
+pub(crate) fn enter(spec: &LaunchSpec, given: Given) -> ! {
+    let mut parent = match given.parent.try_clone() {
+        Ok(parent) => parent,
+        Err(_) => sys::leave(),
+    };
+    let Err(Failure { step, reason }) = become_guest(spec, given);
+    // The launcher also sees the end of the stream; there is nobody else to tell.
+    drop(parent.write_all(format!("{step}\n{reason}").as_bytes()));
+    sys::leave()
+}
+
+fn become_guest(spec: &LaunchSpec, given: Given) -> Result<Infallible, Failure> {
+    let filters = std::fs::read(&spec.seccomp)
+        .and_then(|bytes| LaunchSpec::decode_filters(&bytes))
+        .step("read the seccomp filters")?;
+    sys::loopback_up().step("bring up the loopback interface")?;
+    rustix::system::sethostname(spec.id.as_bytes()).step("set the host name")?;
+    // No port of a sandbox is special: whoever lives in it may serve on port 80.
+    std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+        .step("open the low ports")?;
+    if spec.bare {
+        mounts::make_bare_root(spec)?;
+    } else {
+        mounts::make_root(spec, given.users.as_fd())?;
+    }
+    let mut word = [0];
+    (&given.parent)
+        .read_exact(&mut word)
+        .step("wait for the launcher")?;
+    rustix::stdio::dup2_stdin(&given.nothing).step("redirect standard input")?;
+    rustix::stdio::dup2_stdout(&given.log).step("redirect standard output")?;
+    rustix::stdio::dup2_stderr(&given.log).step("redirect standard error")?;
+    sys::pass_as_three(given.listener.as_fd()).step("hand on the socket")?;
+    if !spec.bare {
+        sys::unshare_cgroups().step("make a cgroup namespace")?;
+        confine::limit_resources().step("set resource limits")?;
+        // The user namespace comes last. All others were made by the host's root and belong to it, so root in here has
+        // no power over any of them: no mount, no interface, no host name.
+        rustix::thread::move_into_link_name_space(
+            given.users.as_fd(),
+            Some(LinkNameSpaceType::User),
+        )
+        .step("enter the user namespace")?;
+        confine::become_root().step("become root of the user namespace")?;
+        confine::drop_capabilities().step("drop capabilities")?;
+        for filter in &filters {
+            sys::install_filter(filter).step("install the seccomp filter")?;
+        }
+    }
+    // It was empty while the tree was made.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    let environment = spec.env.iter().map(|(name, value)| (name, value));
+    let error = Command::new(GUEST).env_clear().envs(environment).exec();
+    Err(error).step("execute the guest")
+}

@@ -1,0 +1,203 @@
+//! The host's side: locks the sandbox, makes its user namespace, forks its init, joins the cgroups.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LaunchSpec, SOCKET_FILE};
+use rustix::fs::{FlockOperation, Mode};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use crate::container;
+use crate::failure::{Failure, Step};
+use crate::sys::{self, Fork};
+
+/// What init is given besides the spec.
+pub(crate) struct Given {
+    pub(crate) listener: OwnedFd,
+    pub(crate) log: OwnedFd,
+    pub(crate) nothing: OwnedFd,
+    pub(crate) users: OwnedFd,
+    pub(crate) parent: UnixStream,
+}
+
+/// Starts the container; returns when its guest was executed.
+pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
+    // A session of its own: no signal to the server's process group or terminal reaches the sandbox.
+    rustix::process::setsid().step("make a session")?;
+    rustix::process::umask(Mode::empty());
+    let _lock = lock(&spec.dir)?;
+    if let Some(running) = InitRecord::read(&spec.dir).filter(InitRecord::is_alive) {
+        return Ok(running);
+    }
+    let (parent, child) = UnixStream::pair().step("make a socket pair")?;
+    let given = Given {
+        listener: listen(&spec.dir)?,
+        log: high(open_log(&spec.dir)?.into())?,
+        nothing: high(open_null()?.into())?,
+        users: high(user_namespace(spec.uid_base)?)?,
+        parent: high(child.into())?.into(),
+    };
+    let parent: UnixStream = high(parent.into())?.into();
+    let namespaces = libc::CLONE_NEWNS
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWPID;
+    match sys::fork(namespaces).step("clone into new namespaces")? {
+        Fork::Child => {
+            drop(parent);
+            container::enter(spec, given)
+        }
+        Fork::Parent(pid) => {
+            drop(given);
+            let record = accompany(spec, pid, parent);
+            if record.is_err() {
+                discard(pid);
+                drop(std::fs::remove_file(spec.dir.join(INIT_FILE)));
+            }
+            record
+        }
+    }
+}
+
+fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRecord, Failure> {
+    for group in &spec.cgroups {
+        let path = group.join("cgroup.procs");
+        std::fs::write(&path, pid.to_string()).step(format!("join cgroup {}", group.display()))?;
+    }
+    let record = InitRecord::of(pid).step("find init")?;
+    // The record comes before the word to go on: init runs only when whoever comes later can know of it.
+    write_record(&spec.dir, &record).step("write init.json")?;
+    init.write_all(b"g").or_else(|e| {
+        // Init went away; what it said of it is read below.
+        if e.kind() == std::io::ErrorKind::BrokenPipe {
+            Ok(())
+        } else {
+            Err(e).step("release init")
+        }
+    })?;
+    let mut words = String::new();
+    init.read_to_string(&mut words).step("hear from init")?;
+    match words.split_once('\n') {
+        None if words.is_empty() && record.is_alive() => Ok(record),
+        None => Err(Failure {
+            step: "start init".to_owned(),
+            reason: "it ended without a word".to_owned(),
+        }),
+        Some((step, reason)) => Err(Failure {
+            step: step.to_owned(),
+            reason: reason.to_owned(),
+        }),
+    }
+}
+
+fn discard(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // Nothing can be done about a failure here; a child that is gone already is what is wanted.
+        rustix::process::kill_process(pid, Signal::KILL).ok();
+        rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok();
+    }
+}
+
+/// Held until the launcher has ended and init was executed or has ended, because both have the descriptor.
+fn lock(dir: &Path) -> Result<OwnedFd, Failure> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join(LOCK_FILE))
+        .step("open the lock")?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).step("lock the sandbox")?;
+    high(file.into())
+}
+
+fn listen(dir: &Path) -> Result<OwnedFd, Failure> {
+    let step = "bind the guest's socket";
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .step(step)?;
+    // The path of a socket has at most 107 bytes; a relative one is short wherever the sandbox lies.
+    std::env::set_current_dir(dir).step("enter the sandbox's directory")?;
+    if let Err(e) = std::fs::remove_file(SOCKET_FILE)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(e).step(step);
+    }
+    let address = SocketAddrUnix::new(SOCKET_FILE).step(step)?;
+    rustix::net::bind(&socket, &address).step(step)?;
+    rustix::fs::chmod(SOCKET_FILE, Mode::from_raw_mode(0o600)).step(step)?;
+    rustix::net::listen(&socket, 1024).step(step)?;
+    high(socket)
+}
+
+fn open_log(dir: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(dir.join("guest.log"))
+        .step("open the guest's log")
+}
+
+fn open_null() -> Result<File, Failure> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .step("open /dev/null")
+}
+
+/// A user namespace in which the ids 0..65536 are the sandbox's own range. It serves twice: for the owners of files on
+/// mapped mounts, and as the namespace that init enters at last.
+fn user_namespace(base: u32) -> Result<OwnedFd, Failure> {
+    let step = "make a user namespace";
+    let (mut here, mut there) = UnixStream::pair().step(step)?;
+    match sys::fork(libc::CLONE_NEWUSER).step(step)? {
+        Fork::Child => {
+            drop(here);
+            let mut word = [0];
+            // It lives only until its parent closes the other end.
+            drop(there.read(&mut word));
+            sys::leave()
+        }
+        Fork::Parent(pid) => {
+            drop(there);
+            let made = map_users(pid, base).step(step);
+            drop(here.write_all(b"e"));
+            drop(here);
+            if let Some(pid) = Pid::from_raw(pid) {
+                rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok();
+            }
+            made
+        }
+    }
+}
+
+fn map_users(pid: i32, base: u32) -> std::io::Result<OwnedFd> {
+    let map = format!("0 {base} 65536\n");
+    std::fs::write(format!("/proc/{pid}/uid_map"), &map)?;
+    std::fs::write(format!("/proc/{pid}/gid_map"), &map)?;
+    Ok(File::open(format!("/proc/{pid}/ns/user"))?.into())
+}
+
+fn write_record(dir: &Path, record: &InitRecord) -> std::io::Result<()> {
+    let fresh = dir.join("init.json.new");
+    std::fs::write(&fresh, serde_json::to_vec(record)?)?;
+    std::fs::rename(fresh, dir.join(INIT_FILE))
+}
+
+/// Moves a descriptor out of the way of the low numbers, which init hands on.
+fn high(fd: OwnedFd) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 10).step("move a file descriptor")
+}

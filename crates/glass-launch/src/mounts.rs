@@ -1,0 +1,326 @@
+//! The sandbox's file tree.
+//!
+//! All mounts are made in the container's own mount namespace; the host's mount table never shows one. The work is done
+//! in a scratch tmpfs whose tree is left behind by `pivot_root`:
+//!
+//! ```text
+//! l/0 … l/n   image layers, owners mapped, read-only
+//! disk        the sandbox's files as they lie on disk: upper work home state
+//! rw          the same with owners mapped
+//! root        overlay of l/n … l/0 under rw/upper
+//! ```
+//!
+//! An image is hostile: any path in it may be a symlink to anywhere. So nothing is ever mounted on, or written to, a
+//! path that the image could have made: every mount point is a directory of the fresh upper, which hides what the image
+//! has in its place.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use glass_launch::{Disk, LaunchSpec, remove_tree};
+use rustix::fs::{CWD, FileType, Mode};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use crate::failure::{Failure, Step};
+use crate::seed;
+use crate::sys;
+
+const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+const INERT: MountFlags = PLAIN.union(MountFlags::NOEXEC);
+
+/// Directories that the upper has from the start: those that are mounted on, and their parents.
+const SKELETON: [(&str, u32); 14] = [
+    (".glasshouse", 0o755),
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("home/dev", 0o755),
+    ("proc", 0o555),
+    ("run", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("var", 0o755),
+    ("var/lib", 0o755),
+    ("var/lib/glasshouse", 0o700),
+    ("opt", 0o755),
+    ("srv", 0o755),
+];
+
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+const HIDDEN_FILES: [&str; 7] = [
+    "kcore",
+    "keys",
+    "key-users",
+    "kmsg",
+    "sysrq-trigger",
+    "timer_list",
+    "sched_debug",
+];
+const HIDDEN_DIRECTORIES: [&str; 3] = ["acpi", "scsi", "asound"];
+const READ_ONLY: [&str; 5] = ["sys", "bus", "fs", "irq", "driver"];
+
+/// Makes the tree and moves into it.
+pub(crate) fn make_root(spec: &LaunchSpec, users: BorrowedFd<'_>) -> Result<(), Failure> {
+    enter_scratch(spec)?;
+    for name in ["disk", "rw", "root", "l"] {
+        make_dir(Path::new(name), 0o755).step("make the scratch tree")?;
+    }
+    mount_disk(spec)?;
+    prepare_disk(spec).step("prepare the sandbox's files")?;
+    mount_mapped(Path::new("disk"), Path::new("rw"), users, false)
+        .step("map the owners of files")?;
+    for (number, layer) in spec.layers.iter().enumerate() {
+        let target = format!("l/{number}");
+        make_dir(Path::new(&target), 0o755)
+            .and_then(|()| mount_mapped(layer, Path::new(&target), users, true))
+            .step(format!("map image layer {}", layer.display()))?;
+    }
+    // Overlay works in the upper on behalf of whoever mounted it. The host's root is nobody on a mapped mount.
+    sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
+    mount_overlay(spec.layers.len()).step("mount overlay")?;
+    sys::act_as(0).step("act as root")?;
+    seed::seed_home().step("seed the home")?;
+    let root = Path::new("root");
+    bind(Path::new("rw/home"), &root.join("home/dev")).step("mount the home")?;
+    bind(Path::new("rw/state"), &root.join("var/lib/glasshouse")).step("mount the state")?;
+    mount_proc(root).step("mount /proc")?;
+    mount_dev(root, spec.uid_base).step("mount /dev")?;
+    mount_temporary(root, spec).step("mount temporary directories")?;
+    let guest = root.join(".glasshouse/guest");
+    bind(&spec.guest, &guest)
+        .and_then(|()| read_only(&guest, PLAIN))
+        .step("mount the guest")?;
+    pivot(root)
+}
+
+/// The least tree in which the guest can run.
+pub(crate) fn make_bare_root(spec: &LaunchSpec) -> Result<(), Failure> {
+    enter_scratch(spec)?;
+    make_dir(Path::new(".glasshouse"), 0o755)
+        .and_then(|()| fs::write(".glasshouse/guest", ""))
+        .and_then(|()| bind(&spec.guest, Path::new(".glasshouse/guest")))
+        .step("mount the guest")?;
+    pivot(Path::new("."))
+}
+
+fn enter_scratch(spec: &LaunchSpec) -> Result<(), Failure> {
+    rustix::mount::mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .step("make mounts private")?;
+    let scratch = spec.dir.join("mnt");
+    tmpfs(&scratch, "size=16m,mode=0755", PLAIN).step("mount the scratch tree")?;
+    std::env::set_current_dir(&scratch).step("enter the scratch tree")
+}
+
+fn pivot(root: &Path) -> Result<(), Failure> {
+    let step = "pivot_root";
+    std::env::set_current_dir(root).step(step)?;
+    rustix::process::pivot_root(".", ".").step(step)?;
+    // The old root now lies over the new one; what is left after this is the sandbox's tree alone.
+    rustix::mount::unmount(".", UnmountFlags::DETACH).step(step)?;
+    std::env::set_current_dir("/").step(step)
+}
+
+fn mount_disk(spec: &LaunchSpec) -> Result<(), Failure> {
+    match &spec.disk {
+        Disk::Directory => bind(&spec.dir.join("disk"), Path::new("disk")).step("mount the disk"),
+        Disk::Image(image) => {
+            Err(format!("{} is an image", image.display())).step("mount the disk")
+        }
+    }
+}
+
+/// Makes the throw-away root anew; what persists is made once.
+fn prepare_disk(spec: &LaunchSpec) -> io::Result<()> {
+    let disk = Path::new("disk");
+    for name in ["upper", "work"] {
+        remove_tree(&disk.join(name))?;
+        make_dir(&disk.join(name), 0o755)?;
+    }
+    if !disk.join("state").exists() {
+        make_dir(&disk.join("state"), 0o700)?;
+    }
+    let upper = disk.join("upper");
+    for (name, mode) in SKELETON {
+        make_dir(&upper.join(name), mode)?;
+    }
+    fs::write(upper.join(".glasshouse/guest"), "")?;
+    let etc = upper.join("etc");
+    write_public(&etc.join("hostname"), &format!("{}\n", spec.id))?;
+    let hosts = format!(
+        "127.0.0.1 localhost {id}\n::1 localhost ip6-localhost ip6-loopback\n",
+        id = spec.id
+    );
+    write_public(&etc.join("hosts"), &hosts)?;
+    write_public(
+        &etc.join("resolv.conf"),
+        "# There is no network but the loopback.\n",
+    )
+}
+
+fn write_public(path: &Path, text: &str) -> io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+fn mount_mapped(
+    source: &Path,
+    target: &Path,
+    users: BorrowedFd<'_>,
+    read_only: bool,
+) -> io::Result<()> {
+    let tree = rustix::mount::open_tree(
+        CWD,
+        source,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )?;
+    sys::set_idmap(std::os::fd::AsFd::as_fd(&tree), users, read_only)?;
+    rustix::mount::move_mount(
+        &tree,
+        "",
+        CWD,
+        target,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
+    Ok(())
+}
+
+fn mount_overlay(layers: usize) -> io::Result<()> {
+    let lower: Vec<String> = (0..layers).rev().map(|n| format!("l/{n}")).collect();
+    // The upper does not outlive the container, so it need not be flushed when the container ends.
+    let options = format!(
+        "lowerdir={},upperdir=rw/upper,workdir=rw/work,volatile",
+        lower.join(":")
+    );
+    rustix::mount::mount("overlay", "root", "overlay", PLAIN, c(&options)?.as_c_str())?;
+    Ok(())
+}
+
+fn mount_proc(root: &Path) -> io::Result<()> {
+    let proc = root.join("proc");
+    rustix::mount::mount("proc", &proc, "proc", INERT, None)?;
+    for name in READ_ONLY {
+        let path = proc.join(name);
+        if path.exists() {
+            bind(&path, &path)?;
+            read_only(&path, INERT)?;
+        }
+    }
+    for name in HIDDEN_FILES {
+        let path = proc.join(name);
+        if path.exists() {
+            bind(Path::new("/dev/null"), &path)?;
+        }
+    }
+    for name in HIDDEN_DIRECTORIES {
+        let path = proc.join(name);
+        if path.is_dir() {
+            tmpfs(&path, "size=4k,mode=0555", INERT | MountFlags::RDONLY)?;
+        }
+    }
+    Ok(())
+}
+
+fn mount_dev(root: &Path, base: u32) -> io::Result<()> {
+    let dev = root.join("dev");
+    tmpfs(
+        &dev,
+        "size=64k,mode=0755",
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+    )?;
+    for (name, major, minor) in DEVICES {
+        rustix::fs::mknodat(
+            CWD,
+            dev.join(name),
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o666),
+            rustix::fs::makedev(major, minor),
+        )?;
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(target, dev.join(name))?;
+    }
+    make_dir(&dev.join("pts"), 0o755)?;
+    make_dir(&dev.join("shm"), 0o1777)?;
+    let tty = base + 5;
+    let options = format!("newinstance,ptmxmode=0666,mode=0620,gid={tty}");
+    rustix::mount::mount(
+        "devpts",
+        dev.join("pts"),
+        "devpts",
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        c(&options)?.as_c_str(),
+    )?;
+    let options = format!("size=256m,mode=1777,uid={base},gid={base}");
+    tmpfs(&dev.join("shm"), &options, INERT)?;
+    read_only(&dev, MountFlags::NOSUID | MountFlags::NOEXEC)
+}
+
+fn mount_temporary(root: &Path, spec: &LaunchSpec) -> io::Result<()> {
+    let base = spec.uid_base;
+    let owner = format!("uid={base},gid={base}");
+    tmpfs(
+        &root.join("tmp"),
+        &format!("size=1g,mode=1777,{owner}"),
+        PLAIN,
+    )?;
+    tmpfs(
+        &root.join("run"),
+        &format!("size=64m,mode=0755,{owner}"),
+        PLAIN,
+    )?;
+    tmpfs(
+        &root.join("sys"),
+        "size=4k,mode=0555",
+        INERT | MountFlags::RDONLY,
+    )?;
+    let gateway = root.join("run/glasshouse");
+    make_dir(&gateway, 0o755)?;
+    bind(&spec.dir.join("gateway"), &gateway)?;
+    read_only(&gateway, INERT)
+}
+
+fn tmpfs(target: &Path, options: &str, flags: MountFlags) -> io::Result<()> {
+    rustix::mount::mount("tmpfs", target, "tmpfs", flags, c(options)?.as_c_str())?;
+    Ok(())
+}
+
+fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    Ok(rustix::mount::mount_bind(source, target)?)
+}
+
+fn read_only(target: &Path, flags: MountFlags) -> io::Result<()> {
+    let flags = flags | MountFlags::BIND | MountFlags::RDONLY;
+    Ok(rustix::mount::mount_remount(target, flags, "")?)
+}
+
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    // The umask is empty, so the mode is what the directory gets.
+    fs::DirBuilder::new().mode(mode).create(path)
+}
+
+fn c(text: &str) -> io::Result<CString> {
+    CString::new(text).map_err(io::Error::other)
+}

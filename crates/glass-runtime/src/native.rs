@@ -1,0 +1,394 @@
+//! Containers on this kernel, without a daemon. Needs the host's root.
+//!
+//! A container's init is started by a launcher program that exits at once, so the container is nobody's child and
+//! lives on when the server ends. All that the next server needs is on disk and in `/proc`.
+
+mod cgroup;
+mod launch;
+mod network;
+mod process;
+mod sandbox;
+mod seccomp;
+mod users;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use glass_launch::{SOCKET_FILE, remove_tree};
+use glass_types::SandboxId;
+use rustix::process::Signal;
+
+use crate::programs::{Programs, make_dir_all};
+use crate::{
+    Activity, BoxStream, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, socket,
+};
+use cgroup::{Group, Hierarchy};
+use network::SocketMaker;
+use process::Init;
+use sandbox::{Record, SandboxDir};
+use users::Users;
+
+/// What an operator decides about the native runtime.
+#[derive(Debug, Clone)]
+pub struct NativeConfig {
+    /// Where it keeps its programs and all files of its sandboxes.
+    pub state_dir: PathBuf,
+}
+
+/// Sandboxes as containers.
+#[derive(Debug)]
+pub struct NativeRuntime {
+    state_dir: PathBuf,
+    programs: Programs,
+    hierarchy: Hierarchy,
+    users: Users,
+    sockets: SocketMaker,
+    /// One operation at a time on each sandbox.
+    locks: Mutex<HashMap<SandboxId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Inits that were seen alive. The directories know them too; this saves reading them for each connection.
+    inits: Mutex<HashMap<SandboxId, Arc<Init>>>,
+}
+
+impl NativeRuntime {
+    /// Prepares the state directory.
+    ///
+    /// # Errors
+    /// When this process is not root, the host has no control groups, or the directory cannot be written.
+    pub fn new(config: NativeConfig) -> Result<Self, RuntimeError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(RuntimeError::Unsupported {
+                what: "root".to_owned(),
+                remedy: "start the server as root, or use the sim runtime".to_owned(),
+            });
+        }
+        let hierarchy = Hierarchy::detect().map_err(|reason| RuntimeError::Unsupported {
+            what: "a usable control group hierarchy".to_owned(),
+            remedy: format!("{reason}; mount cgroup2 at /sys/fs/cgroup"),
+        })?;
+        let filters = seccomp::filters().map_err(|e| RuntimeError::Unsupported {
+            what: "seccomp".to_owned(),
+            remedy: e.to_string(),
+        })?;
+        make_dir_all(&config.state_dir, 0o711)?;
+        let state_dir = config
+            .state_dir
+            .canonicalize()
+            .map_err(|source| RuntimeError::Io {
+                path: config.state_dir.clone(),
+                source,
+            })?;
+        make_dir_all(&state_dir.join("sandboxes"), 0o711)?;
+        make_dir_all(&state_dir.join("users"), 0o700)?;
+        Ok(Self {
+            programs: Programs::write(&state_dir, &filters)?,
+            hierarchy,
+            users: Users::new(&state_dir),
+            sockets: SocketMaker::spawn().map_err(|source| RuntimeError::Io {
+                path: state_dir.clone(),
+                source,
+            })?,
+            locks: Mutex::default(),
+            inits: Mutex::default(),
+            state_dir,
+        })
+    }
+
+    fn dir(&self, id: &SandboxId) -> SandboxDir {
+        SandboxDir::new(&self.state_dir, id)
+    }
+
+    fn existing(&self, id: &SandboxId) -> Result<SandboxDir, RuntimeError> {
+        let dir = self.dir(id);
+        if dir.exists() {
+            Ok(dir)
+        } else {
+            Err(RuntimeError::Unknown(id.clone()))
+        }
+    }
+
+    fn group(&self, id: &SandboxId) -> Group {
+        self.hierarchy.group(id.as_str())
+    }
+
+    async fn lock(&self, id: &SandboxId) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = Arc::clone(
+            self.locks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(id.clone())
+                .or_default(),
+        );
+        lock.lock_owned().await
+    }
+
+    /// The sandbox's init, if it lives.
+    fn init(&self, id: &SandboxId, dir: &SandboxDir) -> Result<Option<Arc<Init>>, RuntimeError> {
+        let mut inits = self.inits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(init) = inits.get(id) {
+            if init.is_alive() {
+                return Ok(Some(Arc::clone(init)));
+            }
+            inits.remove(id);
+        }
+        let found = Init::find(&dir.path).map_err(|e| dir.error("init.json", e))?;
+        Ok(found.map(|init| {
+            let init = Arc::new(init);
+            inits.insert(id.clone(), Arc::clone(&init));
+            init
+        }))
+    }
+
+    fn running(&self, id: &SandboxId) -> Result<(SandboxDir, Arc<Init>), RuntimeError> {
+        let dir = self.existing(id)?;
+        let init = self
+            .init(id, &dir)?
+            .ok_or_else(|| RuntimeError::NotRunning(id.clone()))?;
+        Ok((dir, init))
+    }
+
+    /// Ends the processes and removes what only a running sandbox has.
+    async fn end(
+        &self,
+        id: &SandboxId,
+        dir: &SandboxDir,
+        grace: Duration,
+    ) -> Result<(), RuntimeError> {
+        if let Some(init) = self.init(id, dir)? {
+            self.end_init(id, &init, grace)
+                .await
+                .map_err(step(id, "end the processes"))?;
+        }
+        self.group(id)
+            .remove()
+            .await
+            .map_err(step(id, "remove the control groups"))?;
+        self.inits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+        for name in ["init.json", SOCKET_FILE] {
+            match std::fs::remove_file(dir.path.join(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(dir.error(name, e)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_init(&self, id: &SandboxId, init: &Init, grace: Duration) -> io::Result<()> {
+        let group = self.group(id);
+        if !grace.is_zero() {
+            if group.is_frozen().unwrap_or(false) {
+                group.set_frozen(false).await?;
+            }
+            init.signal(Signal::TERM)?;
+            if init.ends_within(grace).await? {
+                return Ok(());
+            }
+        }
+        init.signal(Signal::KILL)?;
+        // The v1 freezer holds even killed processes.
+        if group.is_frozen().unwrap_or(false) {
+            group.set_frozen(false).await?;
+        }
+        init.exited().await
+    }
+
+    async fn removed(&self, path: &Path) -> Result<(), RuntimeError> {
+        let path = path.to_owned();
+        blocking(move || {
+            remove_tree(&path).map_err(|source| RuntimeError::Io {
+                path: path.clone(),
+                source,
+            })
+        })
+        .await
+    }
+}
+
+/// Turns an error into one that names the step.
+fn step<E: std::fmt::Display>(
+    id: &SandboxId,
+    step: &'static str,
+) -> impl FnOnce(E) -> RuntimeError {
+    let id = id.clone();
+    move |e| RuntimeError::Step {
+        id,
+        step,
+        reason: e.to_string(),
+    }
+}
+
+async fn blocking<T, F>(work: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+#[async_trait]
+impl Runtime for NativeRuntime {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        let _lock = self.lock(&spec.id).await;
+        let dir = self.dir(&spec.id);
+        if dir.record()?.is_some() {
+            return Ok(());
+        }
+        dir.make()?;
+        let uid_base = self
+            .users
+            .claim(&spec.id)
+            .map_err(step(&spec.id, "claim user ids"))?;
+        dir.write_record(Record { uid_base })
+    }
+
+    async fn start(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        let _lock = self.lock(&spec.id).await;
+        let dir = self.existing(&spec.id)?;
+        if self.init(&spec.id, &dir)?.is_none() {
+            self.launch(spec, &dir).await?;
+        }
+        let (dir, init) = self.running(&spec.id)?;
+        launch::answered(&spec.id, &dir, &init).await
+    }
+
+    async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let _lock = self.lock(id).await;
+        self.running(id)?;
+        self.group(id)
+            .set_frozen(true)
+            .await
+            .map_err(step(id, "freeze"))
+    }
+
+    async fn thaw(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let _lock = self.lock(id).await;
+        self.running(id)?;
+        self.group(id)
+            .set_frozen(false)
+            .await
+            .map_err(step(id, "thaw"))
+    }
+
+    async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), RuntimeError> {
+        let _lock = self.lock(id).await;
+        let dir = self.existing(id)?;
+        self.end(id, &dir, grace).await?;
+        // The throw-away root is of no more use; the next start would remove it too.
+        self.removed(&dir.path.join("disk/upper")).await
+    }
+
+    async fn destroy(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let _lock = self.lock(id).await;
+        let dir = self.dir(id);
+        if dir.exists() {
+            // A launcher of a server that was killed may still be at work; when it has the lock no more, its init is
+            // either recorded or gone.
+            let guard = dir.clone();
+            let _launcher = blocking(move || guard.lock()).await?;
+            self.end(id, &dir, Duration::ZERO).await?;
+            let record = dir.record().unwrap_or(None);
+            self.removed(&dir.path).await?;
+            if let Some(Record { uid_base }) = record {
+                self.users
+                    .release(uid_base)
+                    .map_err(step(id, "release user ids"))?;
+            }
+        }
+        self.locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
+        let path = self.state_dir.join("sandboxes");
+        let error = |source| RuntimeError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&path).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            let Some(id) = name
+                .to_str()
+                .and_then(|name| name.parse::<SandboxId>().ok())
+            else {
+                continue;
+            };
+            let dir = self.dir(&id);
+            let activity = match self.init(&id, &dir)? {
+                None => Activity::Stopped,
+                Some(_) if self.group(&id).is_frozen().unwrap_or(false) => Activity::Frozen,
+                Some(_) => Activity::Running,
+            };
+            all.push(SandboxStatus { id, activity });
+        }
+        Ok(all)
+    }
+
+    async fn stats(&self, id: &SandboxId) -> Result<Stats, RuntimeError> {
+        self.running(id)?;
+        self.group(id).stats().map_err(step(id, "read usage"))
+    }
+
+    async fn exited(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let dir = self.existing(id)?;
+        match self.init(id, &dir)? {
+            Some(init) => init.exited().await.map_err(step(id, "wait for the end")),
+            None => Ok(()),
+        }
+    }
+
+    async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
+        let (_, init) = self.running(id)?;
+        let failed = "connect to a port";
+        let namespace =
+            File::open(format!("/proc/{}/ns/net", init.pid)).map_err(step(id, failed))?;
+        // Only now is it sure that the id still meant this process when the namespace was opened.
+        if !init.is_alive() {
+            return Err(RuntimeError::NotRunning(id.clone()));
+        }
+        match self.sockets.connect(&namespace, port).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(RuntimeError::PortClosed {
+                    id: id.clone(),
+                    port,
+                })
+            }
+            Err(e) => Err(step(id, failed)(e)),
+        }
+    }
+
+    async fn guest(&self, id: &SandboxId) -> Result<BoxStream, RuntimeError> {
+        let (dir, _) = self.running(id)?;
+        match socket::connect(&dir.path, SOCKET_FILE).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(RuntimeError::NotRunning(id.clone()))
+            }
+            Err(e) => Err(step(id, "connect to the guest")(e)),
+        }
+    }
+
+    async fn gateway(&self, id: &SandboxId) -> Result<tokio::net::UnixListener, RuntimeError> {
+        let dir = self.existing(id)?;
+        socket::bind(&dir.path.join("gateway"), "gateway.sock")
+            .map_err(step(id, "bind the gateway"))
+    }
+}

@@ -1,0 +1,353 @@
+//! The limits of one sandbox, and its freezer: cgroup v2, or the v1 hierarchies.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use glass_types::Limits;
+
+use crate::Stats;
+
+/// Directory of all our groups in each hierarchy.
+const PARENT: &str = "glasshouse";
+const PERIOD_USEC: u64 = 100_000;
+
+/// Where the host has its control groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hierarchy {
+    V1 {
+        memory: PathBuf,
+        cpu: PathBuf,
+        cpuacct: PathBuf,
+        pids: PathBuf,
+        freezer: PathBuf,
+    },
+    V2 {
+        root: PathBuf,
+    },
+}
+
+impl Hierarchy {
+    /// Finds them in the mount table. The error names what is missing.
+    pub(super) fn detect() -> Result<Self, String> {
+        let table = std::fs::read_to_string("/proc/self/mounts")
+            .map_err(|e| format!("/proc/self/mounts: {e}"))?;
+        Self::from_mounts(&table, |root| {
+            std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default()
+        })
+    }
+
+    fn from_mounts(table: &str, controllers: impl Fn(&Path) -> String) -> Result<Self, String> {
+        let mounts: Vec<(&str, &str, Vec<&str>)> = table
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split(' ').skip(1);
+                let (path, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+                Some((kind, path, options.split(',').collect()))
+            })
+            .collect();
+        for (kind, path, _) in &mounts {
+            if *kind == "cgroup2" {
+                let offered = controllers(Path::new(path));
+                let offered: Vec<&str> = offered.split_whitespace().collect();
+                if ["cpu", "memory", "pids"]
+                    .iter()
+                    .all(|c| offered.contains(c))
+                {
+                    return Ok(Self::V2 {
+                        root: PathBuf::from(path),
+                    });
+                }
+            }
+        }
+        let find = |controller: &str| {
+            mounts
+                .iter()
+                .find(|(kind, _, options)| *kind == "cgroup" && options.contains(&controller))
+                .map(|(_, path, _)| PathBuf::from(path))
+                .ok_or_else(|| format!("no cgroup hierarchy with the controller {controller}"))
+        };
+        Ok(Self::V1 {
+            memory: find("memory")?,
+            cpu: find("cpu")?,
+            cpuacct: find("cpuacct")?,
+            pids: find("pids")?,
+            freezer: find("freezer")?,
+        })
+    }
+
+    fn mounts(&self) -> BTreeSet<&Path> {
+        match self {
+            Self::V1 {
+                memory,
+                cpu,
+                cpuacct,
+                pids,
+                freezer,
+            } => [memory, cpu, cpuacct, pids, freezer]
+                .into_iter()
+                .map(PathBuf::as_path)
+                .collect(),
+            Self::V2 { root } => BTreeSet::from([root.as_path()]),
+        }
+    }
+
+    /// The groups of one sandbox.
+    pub(super) fn group(&self, id: &str) -> Group {
+        Group {
+            hierarchy: self.clone(),
+            id: id.to_owned(),
+        }
+    }
+}
+
+/// The groups of one sandbox, existing or not.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    hierarchy: Hierarchy,
+    id: String,
+}
+
+impl Group {
+    fn at(&self, mount: &Path) -> PathBuf {
+        mount.join(PARENT).join(&self.id)
+    }
+
+    fn dirs(&self) -> Vec<PathBuf> {
+        self.hierarchy
+            .mounts()
+            .into_iter()
+            .map(|m| self.at(m))
+            .collect()
+    }
+
+    /// Makes the groups and sets their limits. Returns the directories for the launcher to join.
+    pub(super) fn make(&self, limits: &Limits) -> io::Result<Vec<PathBuf>> {
+        for mount in self.hierarchy.mounts() {
+            make_below(
+                mount,
+                &self.at(mount),
+                matches!(self.hierarchy, Hierarchy::V2 { .. }),
+            )?;
+        }
+        let quota = (u64::from(limits.cpu_millis) * PERIOD_USEC / 1000).max(1000);
+        match &self.hierarchy {
+            Hierarchy::V2 { root } => {
+                let dir = self.at(root);
+                set(&dir, "memory.max", limits.memory_bytes)?;
+                set_if_there(&dir, "memory.swap.max", 0)?;
+                set(&dir, "cpu.max", format!("{quota} {PERIOD_USEC}"))?;
+                set(&dir, "pids.max", limits.pids)?;
+            }
+            Hierarchy::V1 {
+                memory, cpu, pids, ..
+            } => {
+                let memory = self.at(memory);
+                // Memory alone may never be above both together, so a group that is made again is opened first.
+                set_if_there(&memory, "memory.memsw.limit_in_bytes", -1)?;
+                set(&memory, "memory.limit_in_bytes", limits.memory_bytes)?;
+                set_if_there(&memory, "memory.memsw.limit_in_bytes", limits.memory_bytes)?;
+                let cpu = self.at(cpu);
+                set(&cpu, "cpu.cfs_period_us", PERIOD_USEC)?;
+                set(&cpu, "cpu.cfs_quota_us", quota)?;
+                set(&self.at(pids), "pids.max", limits.pids)?;
+            }
+        }
+        Ok(self.dirs())
+    }
+
+    /// Stops or continues all processes and waits until that is done.
+    pub(super) async fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+        match &self.hierarchy {
+            Hierarchy::V2 { root } => set(&self.at(root), "cgroup.freeze", u8::from(frozen))?,
+            Hierarchy::V1 { freezer, .. } => {
+                let word = if frozen { "FROZEN" } else { "THAWED" };
+                set(&self.at(freezer), "freezer.state", word)?;
+            }
+        }
+        let mut pause = Duration::from_micros(50);
+        for _ in 0..200 {
+            if self.is_frozen()? == frozen {
+                return Ok(());
+            }
+            // The v1 freezer makes progress only when it is asked; neither version tells when it is done on a file
+            // that both have.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        let word = if frozen { "freeze" } else { "thaw" };
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("its processes did not {word} within 10 s"),
+        ))
+    }
+
+    /// Whether all its processes are stopped.
+    pub(super) fn is_frozen(&self) -> io::Result<bool> {
+        match &self.hierarchy {
+            Hierarchy::V2 { root } => {
+                let events = std::fs::read_to_string(self.at(root).join("cgroup.events"))?;
+                Ok(events.lines().any(|line| line == "frozen 1"))
+            }
+            Hierarchy::V1 { freezer, .. } => {
+                let state = std::fs::read_to_string(self.at(freezer).join("freezer.state"))?;
+                Ok(state.trim() == "FROZEN")
+            }
+        }
+    }
+
+    /// What it uses now.
+    pub(super) fn stats(&self) -> io::Result<Stats> {
+        match &self.hierarchy {
+            Hierarchy::V2 { root } => {
+                let dir = self.at(root);
+                let cpu = std::fs::read_to_string(dir.join("cpu.stat"))?;
+                let usec = cpu
+                    .lines()
+                    .find_map(|line| line.strip_prefix("usage_usec "));
+                Ok(Stats {
+                    memory_bytes: get(&dir, "memory.current")?,
+                    cpu_usec: usec.and_then(|n| n.trim().parse().ok()).unwrap_or(0),
+                    pids: get(&dir, "pids.current")?,
+                })
+            }
+            Hierarchy::V1 {
+                memory,
+                cpuacct,
+                pids,
+                ..
+            } => Ok(Stats {
+                memory_bytes: get(&self.at(memory), "memory.usage_in_bytes")?,
+                cpu_usec: get(&self.at(cpuacct), "cpuacct.usage")? / 1000,
+                pids: get(&self.at(pids), "pids.current")?,
+            }),
+        }
+    }
+
+    /// Kills what is in the groups, and removes them when it has ended.
+    pub(super) async fn remove(&self) -> io::Result<()> {
+        for dir in self.dirs() {
+            remove_dir(&dir).await?;
+            if let Some(parent) = dir.parent() {
+                // Fails while another sandbox has a group there, as it should.
+                std::fs::remove_dir(parent).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes `dir`, two levels below `mount`.
+fn make_below(mount: &Path, dir: &Path, v2: bool) -> io::Result<()> {
+    let parent = mount.join(PARENT);
+    let mut tries = 0;
+    loop {
+        for path in [&parent, dir] {
+            match std::fs::create_dir(path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                // The parent goes when the last sandbox does, which may be between these two lines.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 100 => {}
+                other => other?,
+            }
+            if v2 && path == &parent {
+                for above in [mount, &parent] {
+                    std::fs::write(above.join("cgroup.subtree_control"), "+cpu +memory +pids")?;
+                }
+            }
+        }
+        if dir.is_dir() {
+            return Ok(());
+        }
+        tries += 1;
+    }
+}
+
+async fn remove_dir(dir: &Path) -> io::Result<()> {
+    let mut pause = Duration::from_micros(200);
+    for _ in 0..60 {
+        match std::fs::remove_dir(dir) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {}
+            Err(e) => return Err(e),
+        }
+        // Busy: somebody of it still ends. Whoever is left, say from a start that was cut off, is told to.
+        for pid in members(dir) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+    Err(io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        format!("{} still has processes", dir.display()),
+    ))
+}
+
+fn members(dir: &Path) -> Vec<rustix::process::Pid> {
+    std::fs::read_to_string(dir.join("cgroup.procs"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?))
+        .collect()
+}
+
+fn set(dir: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+    let path = dir.join(file);
+    std::fs::write(&path, value.to_string())
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+}
+
+fn set_if_there(dir: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+    if dir.join(file).exists() {
+        set(dir, file, value)
+    } else {
+        Ok(())
+    }
+}
+
+fn get(dir: &Path, file: &str) -> io::Result<u64> {
+    std::fs::read_to_string(dir.join(file))?
+        .trim()
+        .parse()
+        .map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &str = "\
+tmpfs /sys/fs/cgroup tmpfs rw 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0
+cgroup /sys/fs/cgroup/freezer cgroup rw,freezer 0 0
+cgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
+";
+
+    #[test]
+    fn a_bare_cgroup2_mount_does_not_hide_the_v1_hierarchies() {
+        let found = Hierarchy::from_mounts(V1, |_| String::new()).unwrap();
+        assert_eq!(
+            found.mounts().len(),
+            4,
+            "cpu and cpuacct are one: {found:?}"
+        );
+    }
+
+    #[test]
+    fn v2_is_taken_where_it_has_the_controllers() {
+        let found = Hierarchy::from_mounts(V1, |_| "cpuset cpu io memory pids\n".to_owned());
+        let root = PathBuf::from("/sys/fs/cgroup/unified");
+        assert_eq!(found, Ok(Hierarchy::V2 { root }));
+    }
+
+    #[test]
+    fn a_missing_controller_is_named() {
+        let table = V1.replace("cgroup rw,pids", "cgroup rw,rdma");
+        let error = Hierarchy::from_mounts(&table, |_| String::new()).unwrap_err();
+        assert!(error.contains("pids"), "{error}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Starts a container through the launcher and waits until its guest answers.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use glass_guest_protocol::{DEV_UID, GuestConfig, HOME, Listen, RunAs, WORKSPACE};
+use glass_launch::{Disk, LaunchReport, LaunchSpec, SOCKET_FILE};
+use glass_types::SandboxId;
+use tokio::io::AsyncWriteExt;
+
+use super::process::Init;
+use super::sandbox::SandboxDir;
+use super::{NativeRuntime, step};
+use crate::{RuntimeError, SandboxSpec, health, socket};
+
+/// A guest that has not answered by then never will.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl NativeRuntime {
+    /// Starts the container; its guest may not answer yet. Removes the control groups when it fails.
+    pub(super) async fn launch(
+        &self,
+        spec: &SandboxSpec,
+        dir: &SandboxDir,
+    ) -> Result<(), RuntimeError> {
+        let id = &spec.id;
+        let record = dir
+            .record()?
+            .ok_or_else(|| RuntimeError::Unknown(id.clone()))?;
+        if spec.layers.is_empty() {
+            return Err(step(id, "find the image")("it has no layer"));
+        }
+        let group = self.group(id);
+        let cgroups = group
+            .make(&spec.limits)
+            .map_err(step(id, "make the control groups"))?;
+        let launch = LaunchSpec {
+            id: id.to_string(),
+            dir: dir.path.clone(),
+            layers: spec.layers.clone(),
+            disk: Disk::Directory,
+            guest: self.programs.guest.clone(),
+            seccomp: self.programs.seccomp.clone(),
+            uid_base: record.uid_base,
+            cgroups,
+            env: vec![(GuestConfig::VARIABLE.to_owned(), guest_config(spec))],
+            bare: false,
+        };
+        let launched = self.run_launcher(&launch).await.map_err(step(id, "launch"));
+        if launched.is_err() {
+            group
+                .remove()
+                .await
+                .map_err(step(id, "remove the control groups"))?;
+        }
+        launched
+    }
+
+    async fn run_launcher(&self, spec: &LaunchSpec) -> io::Result<()> {
+        let text = serde_json::to_vec(spec)?;
+        // Not killed when this call is cancelled: the launcher ends by itself, in a state that is recorded.
+        let mut launcher = tokio::process::Command::new(&self.programs.launcher)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut input = launcher.stdin.take().expect("it was piped");
+        // A launcher that ends early says why in its answer, which matters more than the broken pipe.
+        let sent = input.write_all(&text).await;
+        drop(input);
+        let output = launcher.wait_with_output().await?;
+        match serde_json::from_slice(&output.stdout) {
+            Ok(LaunchReport::Started(_)) => Ok(()),
+            Ok(LaunchReport::Failed { step, reason }) => {
+                Err(io::Error::other(format!("{step}: {reason}")))
+            }
+            Err(_) => {
+                sent?;
+                let text = String::from_utf8_lossy(&output.stderr);
+                let status = output.status;
+                Err(io::Error::other(format!("{status}: {}", text.trim())))
+            }
+        }
+    }
+}
+
+/// Waits until the guest answers, or says why it never will.
+pub(super) async fn answered(
+    id: &SandboxId,
+    dir: &SandboxDir,
+    init: &Init,
+) -> Result<(), RuntimeError> {
+    // The socket was listening before the guest was executed, so one request is enough: it waits there.
+    let answer = async { health::probe(socket::connect(&dir.path, SOCKET_FILE).await?).await };
+    let failed = |reason: String| {
+        let log = dir.log_tail();
+        let reason = if log.is_empty() {
+            reason
+        } else {
+            format!("{reason}; it said: {log}")
+        };
+        step(id, "start the guest")(reason)
+    };
+    tokio::select! {
+        answer = tokio::time::timeout(PATIENCE, answer) => match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(failed(e.to_string())),
+            Err(_) => Err(failed(format!("no answer within {PATIENCE:?}"))),
+        },
+        ended = init.exited() => {
+            ended.map_err(step(id, "wait for the guest"))?;
+            Err(failed("the guest ended".to_owned()))
+        }
+    }
+}
+
+fn guest_config(spec: &SandboxSpec) -> String {
+    let config = GuestConfig {
+        sandbox: spec.id.to_string(),
+        listen: Listen::Fd(3),
+        gateway_socket: PathBuf::from("/run/glasshouse/gateway.sock"),
+        gateway_port: spec.gateway_port,
+        state_dir: PathBuf::from("/var/lib/glasshouse"),
+        home: PathBuf::from(HOME),
+        workspace: PathBuf::from(WORKSPACE),
+        run_as: Some(RunAs {
+            uid: DEV_UID,
+            gid: DEV_UID,
+        }),
+        confine_to_home: false,
+        env: spec.env.clone(),
+    };
+    serde_json::to_string(&config).expect("the configuration is plain data")
+}

@@ -1,0 +1,122 @@
+//! The files of one sandbox on the host.
+//!
+//! ```text
+//! <state>/sandboxes/<id>/   0711
+//!   sandbox.json   the range of user ids; written last, so a sandbox without it is half-made
+//!   disk/          0700  upper work home state, owners unshifted
+//!   gateway/       0711  gateway.sock; what the sandbox sees at /run/glasshouse
+//!   mnt/           0700  empty; where the launcher builds the tree in its own mount namespace
+//!   guest.sock     the guest's socket; not visible in the sandbox
+//!   guest.log      what the guest said on its standard streams in its present life
+//!   init.json      which process its init is
+//!   lock           held while it is launched or removed
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use glass_launch::LOCK_FILE;
+use glass_types::SandboxId;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::RuntimeError;
+use crate::programs::write_atomically;
+
+const RECORD: &str = "sandbox.json";
+/// How much of the guest's log an error shows.
+const TAIL: usize = 2000;
+
+/// What is remembered of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) uid_base: u32,
+}
+
+/// The directory of one sandbox.
+#[derive(Debug, Clone)]
+pub(super) struct SandboxDir {
+    pub(super) path: PathBuf,
+}
+
+impl SandboxDir {
+    pub(super) fn new(state_dir: &Path, id: &SandboxId) -> Self {
+        Self {
+            path: state_dir.join("sandboxes").join(id.as_str()),
+        }
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Makes what is missing of the directories.
+    pub(super) fn make(&self) -> Result<(), RuntimeError> {
+        for (name, mode) in [
+            ("", 0o711),
+            ("disk", 0o700),
+            ("gateway", 0o711),
+            ("mnt", 0o700),
+        ] {
+            let path = if name.is_empty() {
+                self.path.clone()
+            } else {
+                self.path.join(name)
+            };
+            match fs::DirBuilder::new().mode(mode).create(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(|e| self.error(name, e))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` when the sandbox is half-made.
+    pub(super) fn record(&self) -> Result<Option<Record>, RuntimeError> {
+        match fs::read(self.path.join(RECORD)) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|e| self.error(RECORD, e.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.error(RECORD, e)),
+        }
+    }
+
+    pub(super) fn write_record(&self, record: Record) -> Result<(), RuntimeError> {
+        let text = serde_json::to_vec(&record).expect("a record is plain data");
+        write_atomically(&self.path.join(RECORD), &text, 0o600).map_err(|e| self.error(RECORD, e))
+    }
+
+    /// Waits until no launcher works on the sandbox, and keeps others from starting. `None` when it does not exist.
+    pub(super) fn lock(&self) -> Result<Option<fs::File>, RuntimeError> {
+        let opened = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.path.join(LOCK_FILE));
+        let file = match opened {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(self.error(LOCK_FILE, e)),
+        };
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|e| self.error(LOCK_FILE, e.into()))?;
+        Ok(Some(file))
+    }
+
+    /// The end of the guest's log.
+    pub(super) fn log_tail(&self) -> String {
+        let text = fs::read(self.path.join("guest.log")).unwrap_or_default();
+        let tail = &text[text.len().saturating_sub(TAIL)..];
+        String::from_utf8_lossy(tail).trim().to_owned()
+    }
+
+    pub(super) fn error(&self, name: &str, source: io::Error) -> RuntimeError {
+        RuntimeError::Io {
+            path: self.path.join(name),
+            source,
+        }
+    }
+}
