@@ -4,6 +4,22 @@
 //! The edge knows neither database nor runtime: it asks through [`Origins`].
 #![deny(missing_docs)]
 
+mod body;
+mod config;
+mod edge;
+mod headers;
+mod page;
+mod pool;
+mod proxy;
+mod route;
+mod serve;
+mod sniff;
+
+pub use config::EdgeConfig;
+pub use edge::{ClientAddr, Edge};
+pub use route::{BadHost, Route, route};
+pub use serve::Drained;
+
 use async_trait::async_trait;
 use glass_types::SandboxId;
 use tokio::io::{AsyncRead, AsyncWrite};
