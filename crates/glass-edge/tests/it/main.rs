@@ -1,5 +1,7 @@
 //! The edge in front of real servers, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod kit;
 
 mod drain;
