@@ -2,10 +2,37 @@
 //!
 //! A request comes in on the socket of one sandbox with that sandbox's token, leaves with the real credential, and the
 //! answer is streamed back byte for byte. Where no credential is configured, the built-in demo model answers.
+//!
+//! ```text
+//! agent ─► unix socket of the sandbox ─► serve ─► handle: token? route? ─┬─► forward ─► provider
+//!                                                                        └─► demo
+//! ```
+//!
+//! Nothing here keeps state between requests; a restart of the gateway costs the requests in flight and nothing else.
 #![deny(missing_docs)]
+
+mod body;
+mod config;
+mod demo;
+mod forward;
+mod gateway;
+mod handle;
+mod peek;
+mod protocol;
+mod route;
+mod serve;
+mod usage;
 
 use async_trait::async_trait;
 use glass_types::SandboxId;
+
+pub use config::{GatewayConfig, Upstream};
+pub use gateway::{Gateway, GatewayError, ModelView, ProviderView};
+pub use protocol::Protocol;
+pub use usage::{NoUsage, Usage, UsageSink};
+
+/// The id of the demo model, in every protocol.
+pub const DEMO_MODEL: &str = "demo";
 
 /// Who holds a sandbox token.
 #[derive(Debug, Clone, PartialEq, Eq)]
