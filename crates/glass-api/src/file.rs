@@ -30,8 +30,8 @@ pub struct FileView {
     pub size: u64,
     /// Permission bits.
     pub mode: u32,
-    /// When it was changed; milliseconds since 1970 UTC.
-    pub modified_at: i64,
+    /// When it was changed, in RFC 3339.
+    pub modified: String,
     /// Where a link points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

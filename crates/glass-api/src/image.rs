@@ -12,8 +12,9 @@ pub struct ImageView {
     pub digest: String,
     /// Bytes of its unpacked layers.
     pub size_bytes: u64,
-    /// When it was made or pulled; milliseconds since 1970 UTC.
-    pub created_at: i64,
+    /// When it was made, as the image says, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
 }
 
 /// `GET /v1/images`

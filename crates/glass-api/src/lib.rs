@@ -1,6 +1,7 @@
 //! The contract of the engine's REST API `/v1`: what is sent, what is answered, which errors there are.
 //!
-//! Times are milliseconds since 1970 UTC, sizes are bytes, durations are milliseconds.
+//! Times that the server knows are milliseconds since 1970 UTC; times that files and images carry are RFC 3339, as they
+//! come. Sizes are bytes, durations are milliseconds.
 #![deny(missing_docs)]
 
 mod agent;

@@ -1,1 +1,17 @@
-//! (to be written)
+//! The one server process: use cases, HTTP and wiring.
+//!
+//! `Config::load` parses, [`Config::build`] constructs everything and binds the sockets, [`Server::run`] serves until it
+//! is told to stop. Nothing else makes long-lived objects.
+
+mod app;
+mod clock;
+mod config;
+mod error;
+mod http;
+mod link;
+mod origins;
+mod wiring;
+
+pub use config::{Config, ConfigErrors, RuntimeKind, ServeArgs};
+pub use http::openapi;
+pub use wiring::{BuildError, Server};

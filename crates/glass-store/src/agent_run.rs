@@ -14,8 +14,8 @@ pub struct AgentRunRow {
     pub sandbox: SandboxId,
     /// The agent's id.
     pub agent: String,
-    /// Counts the processes of this agent in this sandbox: 1, 2, 3, …
-    pub generation: u32,
+    /// What the guest knows the process by.
+    pub process_key: String,
     /// The model it was started with.
     pub model: String,
     /// The conversation it has open, to be loaded by the next process.
@@ -37,22 +37,13 @@ impl Store {
             .one(&self.reader)
             .await
             .map_err(StoreError::query("read an agent run"))?;
-        model
-            .map(|model| {
-                Ok(AgentRunRow {
-                    sandbox: sandbox.clone(),
-                    agent: model.agent,
-                    generation: u32::try_from(model.generation).map_err(|_| {
-                        StoreError::Corrupt {
-                            what: "agent_run.generation",
-                            value: model.generation.to_string(),
-                        }
-                    })?,
-                    model: model.model,
-                    acp_session: model.acp_session,
-                })
-            })
-            .transpose()
+        Ok(model.map(|model| AgentRunRow {
+            sandbox: sandbox.clone(),
+            agent: model.agent,
+            process_key: model.process_key,
+            model: model.model,
+            acp_session: model.acp_session,
+        }))
     }
 
     /// Writes the present process of an agent in a sandbox over the one before.
@@ -63,12 +54,12 @@ impl Store {
         let model = Model {
             sandbox: row.sandbox.to_string(),
             agent: row.agent.clone(),
-            generation: i64::from(row.generation),
+            process_key: row.process_key.clone(),
             model: row.model.clone(),
             acp_session: row.acp_session.clone(),
         };
         let replace = OnConflict::columns([Column::Sandbox, Column::Agent])
-            .update_columns([Column::Generation, Column::Model, Column::AcpSession])
+            .update_columns([Column::ProcessKey, Column::Model, Column::AcpSession])
             .to_owned();
         let insert = Entity::insert(model.into_active_model())
             .on_conflict(replace)

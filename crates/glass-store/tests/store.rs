@@ -72,7 +72,7 @@ async fn rows_read_back_after_a_reopen() {
         let row = AgentRunRow {
             sandbox: sandbox_row.id.clone(),
             agent: "claude-code".into(),
-            generation,
+            process_key: format!("claude-code-{generation}"),
             model: "demo".into(),
             acp_session: Some(format!("s{generation}")),
         };

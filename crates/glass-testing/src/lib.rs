@@ -1,1 +1,9 @@
-//! (to be written)
+//! What tests of the whole product need: a server of their own, a provider that writes down what it is sent, a browser.
+//!
+//! A dev-dependency only.
+
+mod recorder;
+mod server;
+
+pub use recorder::{Recorded, Recorder};
+pub use server::{CliOutput, ServerOptions, TestServer, artefact};

@@ -7,7 +7,7 @@ pub(crate) struct Model {
     pub sandbox: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub agent: String,
-    pub generation: i64,
+    pub process_key: String,
     pub model: String,
     pub acp_session: Option<String>,
 }

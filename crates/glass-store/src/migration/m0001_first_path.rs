@@ -70,7 +70,7 @@ enum AgentRun {
     Table,
     Sandbox,
     Agent,
-    Generation,
+    ProcessKey,
     Model,
     AcpSession,
 }
@@ -162,7 +162,7 @@ fn agent_run() -> TableCreateStatement {
         .table(AgentRun::Table)
         .col(string(AgentRun::Sandbox))
         .col(string(AgentRun::Agent))
-        .col(big_integer(AgentRun::Generation))
+        .col(string(AgentRun::ProcessKey))
         .col(string(AgentRun::Model))
         .col(string_null(AgentRun::AcpSession))
         .primary_key(Index::create().col(AgentRun::Sandbox).col(AgentRun::Agent))

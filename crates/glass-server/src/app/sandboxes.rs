@@ -1,0 +1,440 @@
+//! Sandboxes: from a row to a running guest and back.
+//!
+//! A lifecycle change holds the sandbox's own lock, writes the row first and then changes the world. It runs in a task
+//! of its own, so a caller who hangs up does not leave it half done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use glass_api::{Code, CreateParams, LimitsView, Problem, SandboxView};
+use glass_gateway::Gateway;
+use glass_guest_protocol::{GATEWAY_PORT, WEB_PORT};
+use glass_image::{Image, ImageStore};
+use glass_runtime::{Activity, GuestClient, Runtime, RuntimeError, SandboxSpec};
+use glass_store::{SandboxRow, Store};
+use glass_types::{SandboxId, SandboxState, Transition};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Previews, validate};
+use crate::clock;
+use crate::error::ApiError;
+
+/// How long processes have to end by themselves.
+const GRACE: Duration = Duration::from_secs(5);
+const DEFAULT_IMAGE: &str = "base";
+
+/// All sandboxes of this server.
+pub(crate) struct Sandboxes {
+    store: Store,
+    images: ImageStore,
+    runtime: Arc<dyn Runtime>,
+    gateway: Gateway,
+    previews: Previews,
+    live: Mutex<HashMap<SandboxId, Live>>,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// What this process holds of a sandbox, besides its row.
+struct Live {
+    /// Held during every change of its state.
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// Ends the tasks that serve its gateway and wait for its exit.
+    attached: Option<CancellationToken>,
+}
+
+impl Sandboxes {
+    pub(crate) fn new(
+        store: Store,
+        images: ImageStore,
+        runtime: Arc<dyn Runtime>,
+        gateway: Gateway,
+        previews: Previews,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            images,
+            runtime,
+            gateway,
+            previews,
+            live: Mutex::default(),
+            tracker,
+            shutdown,
+        }
+    }
+
+    /// Makes a sandbox and answers when its guest does. When that fails nothing is left of it.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        params: CreateParams,
+    ) -> Result<SandboxRow, ApiError> {
+        let limits = validate::sandbox(&params)?;
+        let name = params.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+        let image = self.image(&name).await?;
+        let row = SandboxRow {
+            id: SandboxId::random(),
+            state: SandboxState::Creating,
+            reason: None,
+            image: name,
+            image_digest: image.digest.to_string(),
+            env: params.env,
+            labels: params.labels,
+            limits,
+            ports: params.ports,
+            gateway_token: gateway_token(),
+            created_at: clock::now(),
+        };
+        self.detached(|this| async move {
+            let guard = this.lock(&row.id);
+            let _guard = guard.lock().await;
+            this.store.insert_sandbox(&row).await?;
+            if let Err(error) = this.bring_up(&row).await {
+                this.remove(&row.id).await?;
+                return Err(error);
+            }
+            this.get(&row.id).await
+        })
+        .await
+    }
+
+    /// The row of a sandbox.
+    pub(crate) async fn get(&self, id: &SandboxId) -> Result<SandboxRow, ApiError> {
+        self.store.sandbox(id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// All rows, the newest first.
+    pub(crate) async fn list(&self) -> Result<Vec<SandboxRow>, ApiError> {
+        Ok(self.store.sandboxes().await?)
+    }
+
+    /// Brings a sandbox up from wherever it is; one that runs is left alone.
+    pub(crate) async fn start(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
+        let id = id.clone();
+        self.detached(|this| async move {
+            let guard = this.lock(&id);
+            let _guard = guard.lock().await;
+            let row = this.get(&id).await?;
+            let next = row.state.after(Transition::Start)?;
+            match row.state {
+                SandboxState::Running => return Ok(row),
+                SandboxState::Frozen => {
+                    this.runtime.thaw(&id).await?;
+                    this.store.move_sandbox(&id, row.state, next, None).await?;
+                }
+                SandboxState::Creating
+                | SandboxState::Stopped
+                | SandboxState::Archived
+                | SandboxState::Failed
+                | SandboxState::Destroying => {
+                    this.store.move_sandbox(&id, row.state, next, None).await?;
+                    if let Err(error) = this.bring_up(&row).await {
+                        let reason = error.0.detail.clone();
+                        this.store
+                            .move_sandbox(&id, next, SandboxState::Failed, Some(&reason))
+                            .await?;
+                        return Err(error);
+                    }
+                }
+            }
+            this.get(&id).await
+        })
+        .await
+    }
+
+    /// Ends all processes of a sandbox; its files stay.
+    pub(crate) async fn stop(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
+        let id = id.clone();
+        self.detached(|this| async move {
+            let guard = this.lock(&id);
+            let _guard = guard.lock().await;
+            let row = this.get(&id).await?;
+            let next = row.state.after(Transition::Stop)?;
+            this.store.move_sandbox(&id, row.state, next, None).await?;
+            this.detach(&id);
+            this.runtime.stop(&id, GRACE).await?;
+            this.get(&id).await
+        })
+        .await
+    }
+
+    /// Removes a sandbox with all it has.
+    pub(crate) async fn destroy(self: &Arc<Self>, id: &SandboxId) -> Result<(), ApiError> {
+        let id = id.clone();
+        self.detached(|this| async move {
+            let guard = this.lock(&id);
+            let _guard = guard.lock().await;
+            let row = this.get(&id).await?;
+            let next = row.state.after(Transition::Destroy)?;
+            this.store.move_sandbox(&id, row.state, next, None).await?;
+            this.remove(&id).await
+        })
+        .await
+    }
+
+    /// Makes the world match the rows after a start of the server: what runs is attached to, what should run and does
+    /// not is started, what was being removed is removed, and what no row knows goes.
+    pub(crate) async fn reconcile(self: &Arc<Self>) -> Result<(), ApiError> {
+        let rows = self.list().await?;
+        let mut world: HashMap<SandboxId, Activity> = self
+            .runtime
+            .list()
+            .await?
+            .into_iter()
+            .map(|status| (status.id, status.activity))
+            .collect();
+        for row in rows {
+            let activity = world.remove(&row.id);
+            if let Err(ApiError(problem)) = self.match_world(&row, activity).await {
+                tracing::warn!(sandbox.id = %row.id, state = %row.state, error = %problem.detail, "sandbox could not be restored");
+            }
+        }
+        for id in world.into_keys() {
+            tracing::warn!(sandbox.id = %id, "removing a sandbox that no row knows");
+            self.runtime.destroy(&id).await?;
+        }
+        Ok(())
+    }
+
+    async fn match_world(
+        self: &Arc<Self>,
+        row: &SandboxRow,
+        activity: Option<Activity>,
+    ) -> Result<(), ApiError> {
+        match (row.state, activity) {
+            (
+                SandboxState::Running | SandboxState::Frozen,
+                Some(Activity::Running | Activity::Frozen),
+            ) => self.attach(&row.id).await,
+            (SandboxState::Running | SandboxState::Frozen | SandboxState::Creating, _) => {
+                let creating = SandboxState::Creating;
+                if row.state != creating {
+                    self.store
+                        .move_sandbox(&row.id, row.state, creating, None)
+                        .await?;
+                }
+                self.start(&row.id).await.map(drop)
+            }
+            (
+                SandboxState::Stopped | SandboxState::Failed,
+                Some(Activity::Running | Activity::Frozen),
+            ) => Ok(self.runtime.stop(&row.id, GRACE).await?),
+            (SandboxState::Stopped | SandboxState::Failed | SandboxState::Archived, _) => Ok(()),
+            (SandboxState::Destroying, _) => self.remove(&row.id).await,
+        }
+    }
+
+    /// The guest of a running sandbox.
+    pub(crate) async fn guest(&self, id: &SandboxId) -> Result<GuestClient, ApiError> {
+        let row = self.get(id).await?;
+        if row.state != SandboxState::Running {
+            let problem = Problem::new(
+                Code::StateConflict,
+                format!("sandbox {id} is {}", row.state),
+            );
+            return Err(problem
+                .with_remedy(format!("start it with `glasshouse start {id}`"))
+                .into());
+        }
+        Ok(self.guest_of(id))
+    }
+
+    /// The guest of a sandbox that is known to run.
+    pub(crate) fn guest_of(&self, id: &SandboxId) -> GuestClient {
+        GuestClient::new(Arc::clone(&self.runtime), id.clone())
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    pub(crate) fn images(&self) -> &ImageStore {
+        &self.images
+    }
+
+    pub(crate) fn previews(&self) -> &Previews {
+        &self.previews
+    }
+
+    /// A row as the API shows it.
+    pub(crate) fn view(&self, row: SandboxRow) -> SandboxView {
+        SandboxView {
+            url: self.previews.url(&row.id, WEB_PORT),
+            id: row.id.to_string(),
+            state: row.state.to_string(),
+            reason: row.reason,
+            image: row.image,
+            env: row.env,
+            labels: row.labels,
+            limits: LimitsView {
+                memory_bytes: row.limits.memory_bytes,
+                cpu_millis: row.limits.cpu_millis,
+                pids: row.limits.pids,
+                disk_bytes: row.limits.disk_bytes,
+            },
+            ports: row.ports,
+            created_at: row.created_at,
+        }
+    }
+
+    async fn image(&self, name: &str) -> Result<Image, ApiError> {
+        let (images, name) = (self.images.clone(), name.to_owned());
+        let get = tokio::task::spawn_blocking(move || images.get(&name)).await;
+        Ok(get.map_err(|error| ApiError(crate::error::internal(&error)))??)
+    }
+
+    /// From a row in state `creating` to a guest that answers and a row in state `running`.
+    async fn bring_up(self: &Arc<Self>, row: &SandboxRow) -> Result<(), ApiError> {
+        // The digest, not the name: a rebuilt image must not change a sandbox that is only started again.
+        let image = match self.image(&row.image_digest).await {
+            Ok(image) => image,
+            Err(_) => self.image(&row.image).await?,
+        };
+        let spec = spec(row, &image);
+        self.runtime.create(&spec).await?;
+        // Bound before the start, so that the guest's first connection finds it.
+        self.attach_gateway(&row.id).await?;
+        self.runtime.start(&spec).await?;
+        self.watch_exit(&row.id);
+        self.store
+            .move_sandbox(&row.id, SandboxState::Creating, SandboxState::Running, None)
+            .await?;
+        Ok(())
+    }
+
+    async fn attach(self: &Arc<Self>, id: &SandboxId) -> Result<(), ApiError> {
+        self.attach_gateway(id).await?;
+        self.watch_exit(id);
+        Ok(())
+    }
+
+    /// Serves the sandbox's gateway socket until it is detached.
+    async fn attach_gateway(&self, id: &SandboxId) -> Result<(), ApiError> {
+        self.detach(id);
+        let token = self.shutdown.child_token();
+        let listener = self.runtime.gateway(id).await?;
+        let (gateway, sandbox, stop) = (
+            self.gateway.clone(),
+            id.clone(),
+            token.clone().cancelled_owned(),
+        );
+        self.tracker
+            .spawn(async move { gateway.serve(sandbox, listener, stop).await });
+        self.with_live(id, |live| live.attached = Some(token));
+        Ok(())
+    }
+
+    /// Notes when a sandbox ends without anybody having asked for it.
+    fn watch_exit(self: &Arc<Self>, id: &SandboxId) {
+        let Some(token) = self.with_live(id, |live| live.attached.clone()) else {
+            return;
+        };
+        let (this, id) = (Arc::clone(self), id.clone());
+        self.tracker.spawn(async move {
+            let exited = tokio::select! {
+                exited = this.runtime.exited(&id) => exited,
+                () = token.cancelled() => return,
+            };
+            let guard = this.lock(&id);
+            let _guard = guard.lock().await;
+            if token.is_cancelled() {
+                return;
+            }
+            let reason = match exited {
+                Ok(()) => "its processes ended unexpectedly; start it again".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(sandbox.id = %id, reason, "sandbox ended");
+            this.detach(&id);
+            for state in [SandboxState::Running, SandboxState::Frozen] {
+                if let Err(error) = this
+                    .store
+                    .move_sandbox(&id, state, SandboxState::Failed, Some(&reason))
+                    .await
+                {
+                    tracing::error!(sandbox.id = %id, %error, "cannot note the end of a sandbox");
+                }
+            }
+            if let Err(error) = this.runtime.stop(&id, Duration::ZERO).await {
+                tracing::warn!(sandbox.id = %id, %error, "cannot clean up after a sandbox");
+            }
+        });
+    }
+
+    fn detach(&self, id: &SandboxId) {
+        if let Some(token) = self.with_live(id, |live| live.attached.take()) {
+            token.cancel();
+        }
+    }
+
+    /// World first, row last: a row in state `destroying` is what brings the reconciler back to an unfinished removal.
+    async fn remove(&self, id: &SandboxId) -> Result<(), ApiError> {
+        self.detach(id);
+        match self.runtime.destroy(id).await {
+            Ok(()) | Err(RuntimeError::Unknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.store.delete_sandbox(id).await?;
+        self.live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+        Ok(())
+    }
+
+    fn lock(&self, id: &SandboxId) -> Arc<tokio::sync::Mutex<()>> {
+        self.with_live(id, |live| Arc::clone(&live.lock))
+    }
+
+    fn with_live<T>(&self, id: &SandboxId, act: impl FnOnce(&mut Live) -> T) -> T {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        act(live.entry(id.clone()).or_insert_with(|| Live {
+            lock: Arc::default(),
+            attached: None,
+        }))
+    }
+
+    /// Runs a change in a task of its own.
+    async fn detached<T, F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        let done = self.tracker.spawn(change(Arc::clone(self))).await;
+        done.map_err(|error| ApiError(crate::error::internal(&error)))?
+    }
+}
+
+fn not_found(id: &SandboxId) -> ApiError {
+    let problem = Problem::new(Code::SandboxNotFound, format!("sandbox {id} was not found"));
+    problem
+        .with_remedy("`glasshouse ps` lists the sandboxes that there are")
+        .into()
+}
+
+fn gateway_token() -> String {
+    format!(
+        "{}sandbox_{}{}",
+        glass_api::TOKEN_PREFIX,
+        SandboxId::random(),
+        SandboxId::random()
+    )
+}
+
+fn spec(row: &SandboxRow, image: &Image) -> SandboxSpec {
+    let mut env: BTreeMap<String, String> = image.config.env.iter().cloned().collect();
+    env.extend(row.env.clone());
+    SandboxSpec {
+        id: row.id.clone(),
+        layers: image.layers.clone(),
+        env,
+        limits: row.limits,
+        gateway_port: GATEWAY_PORT,
+    }
+}

@@ -1,0 +1,231 @@
+//! What a new sandbox and a new task may look like. All wrong fields are named at once.
+
+use glass_api::{CreateParams, FieldError, PROMPT_LIMIT, Problem};
+use glass_types::Limits;
+
+const LABELS: usize = 64;
+const ENV_BYTES: usize = 128 << 10;
+
+/// Collects wrong fields.
+#[derive(Default)]
+struct Fields(Vec<FieldError>);
+
+impl Fields {
+    fn wrong(
+        &mut self,
+        field: impl Into<String>,
+        value: impl ToString,
+        message: impl Into<String>,
+    ) {
+        let value = value.to_string().chars().take(128).collect();
+        self.0.push(FieldError {
+            field: field.into(),
+            value,
+            message: message.into(),
+        });
+    }
+
+    fn at_least<T: Copy + PartialOrd + ToString>(
+        &mut self,
+        field: &str,
+        given: Option<T>,
+        least: T,
+        most: T,
+        default: T,
+    ) -> T {
+        let value = given.unwrap_or(default);
+        if value < least || value > most {
+            self.wrong(
+                field,
+                value.to_string(),
+                format!("give {} to {}", least.to_string(), most.to_string()),
+            );
+        }
+        value
+    }
+
+    fn finish(self) -> Result<(), Problem> {
+        let Some(first) = self.0.first() else {
+            return Ok(());
+        };
+        let mut problem = Problem::field(&first.field, &first.value, first.message.clone());
+        problem.errors = self.0;
+        Err(problem)
+    }
+}
+
+/// The limits that a new sandbox gets.
+pub(super) fn sandbox(params: &CreateParams) -> Result<Limits, Problem> {
+    let mut fields = Fields::default();
+    for (name, value) in &params.env {
+        if !is_variable(name) {
+            fields.wrong(
+                "env",
+                name,
+                "a name is letters, digits and _, and does not begin with a digit",
+            );
+        } else if name.starts_with("GLASSHOUSE_") {
+            fields.wrong(
+                format!("env.{name}"),
+                value,
+                "names that begin with GLASSHOUSE_ are taken",
+            );
+        } else if value.contains('\0') {
+            fields.wrong(format!("env.{name}"), value, "a value has no NUL byte");
+        }
+    }
+    let env_bytes: usize = params
+        .env
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if env_bytes > ENV_BYTES {
+        fields.wrong(
+            "env",
+            format!("{env_bytes} bytes"),
+            format!("at most {ENV_BYTES} bytes altogether"),
+        );
+    }
+    if params.labels.len() > LABELS {
+        fields.wrong(
+            "labels",
+            params.labels.len(),
+            format!("at most {LABELS} labels"),
+        );
+    }
+    for (name, value) in &params.labels {
+        if name.is_empty()
+            || name.len() > 63
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+        {
+            fields.wrong("labels", name, "a name is 1 to 63 letters, digits and -_./");
+        }
+        if value.len() > 255 {
+            fields.wrong(
+                format!("labels.{name}"),
+                value,
+                "a value has at most 255 bytes",
+            );
+        }
+    }
+    if params.ports.len() > 32 {
+        fields.wrong("ports", params.ports.len(), "at most 32 ports");
+    }
+    if params.ports.contains(&0) {
+        fields.wrong("ports", 0, "a port is 1 to 65535");
+    }
+    let default = Limits::default();
+    let wanted = &params.limits;
+    let limits = Limits {
+        memory_bytes: fields.at_least(
+            "limits.memory_bytes",
+            wanted.memory_bytes,
+            64 << 20,
+            1 << 40,
+            default.memory_bytes,
+        ),
+        cpu_millis: fields.at_least(
+            "limits.cpu_millis",
+            wanted.cpu_millis,
+            50,
+            1_000_000,
+            default.cpu_millis,
+        ),
+        pids: fields.at_least("limits.pids", wanted.pids, 16, 1 << 20, default.pids),
+        disk_bytes: fields.at_least(
+            "limits.disk_bytes",
+            wanted.disk_bytes,
+            64 << 20,
+            1 << 44,
+            default.disk_bytes,
+        ),
+    };
+    fields.finish()?;
+    Ok(limits)
+}
+
+/// Whether a prompt can be given to an agent.
+pub(super) fn prompt(prompt: &str) -> Result<(), Problem> {
+    if prompt.trim().is_empty() {
+        return Err(Problem::field(
+            "prompt",
+            prompt,
+            "say what the agent is to do",
+        ));
+    }
+    if prompt.len() > PROMPT_LIMIT {
+        let mut problem = Problem::field(
+            "prompt",
+            format!("{} bytes", prompt.len()),
+            format!(
+                "at most {PROMPT_LIMIT} bytes; put long texts into a file of the sandbox and name it in the prompt"
+            ),
+        );
+        problem.code = glass_api::Code::TooLarge;
+        problem.status = problem.code.status();
+        problem.title = problem.code.title().to_owned();
+        problem.kind = format!("/errors/{}", problem.code.as_str());
+        return Err(problem);
+    }
+    Ok(())
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let params = CreateParams {
+            env: BTreeMap::from([("1A".into(), String::new()), ("OK".into(), "\0".into())]),
+            labels: BTreeMap::from([("a b".into(), String::new())]),
+            limits: glass_api::LimitsParams {
+                memory_bytes: Some(1),
+                pids: Some(0),
+                ..Default::default()
+            },
+            ports: vec![0],
+            image: None,
+        };
+        let problem = sandbox(&params).unwrap_err();
+        let fields: Vec<&str> = problem.errors.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "env",
+                "env.OK",
+                "labels",
+                "ports",
+                "limits.memory_bytes",
+                "limits.pids"
+            ]
+        );
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(
+            sandbox(&CreateParams::default()).unwrap(),
+            Limits::default()
+        );
+    }
+
+    #[test]
+    fn long_and_empty_prompts_are_refused() {
+        assert_eq!(prompt(" \n").unwrap_err().status, 422);
+        assert_eq!(prompt(&"x".repeat(2 << 20)).unwrap_err().status, 413);
+        assert!(prompt("make it").is_ok());
+    }
+}

@@ -1,0 +1,245 @@
+//! What the operator decides: arguments, environment and `glasshouse.toml` of the data directory, as one checked value.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use glass_gateway::{GatewayConfig, Upstream};
+use serde::Deserialize;
+
+/// Which backend makes sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeKind {
+    /// Containers on this kernel. Needs root.
+    Native,
+    /// Plain child processes without isolation. Listens on loopback only.
+    Sim,
+}
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct ServeArgs {
+    /// Directory of everything the server keeps.
+    pub data: PathBuf,
+    /// Where to listen. Port 0 picks a free one. Preview URLs carry the port of the first.
+    pub listen: Vec<SocketAddr>,
+    /// Which backend makes sandboxes.
+    pub runtime: RuntimeKind,
+    /// Previews answer at `<port>-<sandbox>.<this>`.
+    pub preview_domain: String,
+    /// Directory of agent manifests that override the built-in ones.
+    pub agents_dir: Option<PathBuf>,
+}
+
+/// The configuration, whole and valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) runtime: RuntimeKind,
+    pub(crate) preview_domain: String,
+    pub(crate) agents_dir: Option<PathBuf>,
+    pub(crate) gateway: GatewayConfig,
+    pub(crate) default_agent: String,
+}
+
+/// All that is wrong with the configuration, at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    default_agent: Option<String>,
+    anthropic: Provider,
+    openai: Provider,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Provider {
+    api_key: Option<String>,
+    base_url: Option<String>,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Provider {
+    /// The environment wins over the file. No key, no upstream.
+    fn upstream(
+        self,
+        key: Option<String>,
+        base_url: Option<String>,
+        default_url: &str,
+    ) -> Option<Upstream> {
+        let filled =
+            |value: Option<String>| value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+        let key = filled(key).or_else(|| filled(self.api_key))?;
+        let base_url = filled(base_url)
+            .or_else(|| filled(self.base_url))
+            .unwrap_or_else(|| default_url.to_owned());
+        Some(Upstream {
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            key,
+        })
+    }
+}
+
+impl Config {
+    /// Reads and checks everything the operator decides. `env` looks up an environment variable.
+    ///
+    /// # Errors
+    /// All problems at once, each naming the place, the value and the remedy.
+    pub fn load(
+        args: ServeArgs,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let path = args.data.join("glasshouse.toml");
+        let file = read_file(&path).unwrap_or_else(|error| {
+            errors.push(error);
+            File::default()
+        });
+        if args.listen.is_empty() {
+            errors.push("--listen: give at least one address, such as 127.0.0.1:8080".to_owned());
+        }
+        for address in args
+            .listen
+            .iter()
+            .filter(|address| !address.ip().is_loopback())
+        {
+            if args.runtime == RuntimeKind::Sim {
+                errors.push(format!(
+                    "--listen {address}: the sim runtime isolates nothing, so it listens on 127.0.0.1 or ::1 only; use \
+                     --runtime native"
+                ));
+            }
+        }
+        let domain = args
+            .preview_domain
+            .trim_end_matches('.')
+            .to_ascii_lowercase();
+        if domain.is_empty()
+            || !domain
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        {
+            errors.push(format!(
+                "--preview-domain {:?}: not a host name; give one such as preview.localhost",
+                args.preview_domain
+            ));
+        }
+        let gateway = GatewayConfig {
+            anthropic: file.anthropic.upstream(
+                env("ANTHROPIC_API_KEY"),
+                env("ANTHROPIC_BASE_URL"),
+                "https://api.anthropic.com",
+            ),
+            openai: file.openai.upstream(
+                env("OPENAI_API_KEY"),
+                env("OPENAI_BASE_URL"),
+                "https://api.openai.com",
+            ),
+        };
+        for (name, upstream) in [
+            ("ANTHROPIC_BASE_URL", &gateway.anthropic),
+            ("OPENAI_BASE_URL", &gateway.openai),
+        ] {
+            let Some(upstream) = upstream else { continue };
+            if !upstream.base_url.starts_with("https://")
+                && !upstream.base_url.starts_with("http://")
+            {
+                errors.push(format!(
+                    "{name} {:?}: not a URL; it begins with https:// or http://",
+                    upstream.base_url
+                ));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        Ok(Self {
+            data: args.data,
+            listen: args.listen,
+            runtime: args.runtime,
+            preview_domain: domain,
+            agents_dir: args.agents_dir,
+            gateway,
+            default_agent: file
+                .default_agent
+                .unwrap_or_else(|| "claude-code".to_owned()),
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text)
+            .map_err(|error| format!("{}: {}", path.display(), error.to_string().trim_end())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(data: &Path) -> ServeArgs {
+        ServeArgs {
+            data: data.to_owned(),
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            runtime: RuntimeKind::Sim,
+            preview_domain: "preview.localhost".into(),
+            agents_dir: None,
+        }
+    }
+
+    #[test]
+    fn keys_come_from_the_environment_before_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[anthropic]\napi_key = \"from-file\"\nbase_url = \"http://127.0.0.1:1/\"\n[openai]\napi_key = \" \"\n";
+        std::fs::write(directory.path().join("glasshouse.toml"), text).unwrap();
+        let config = Config::load(args(directory.path()), |name| {
+            (name == "ANTHROPIC_API_KEY").then(|| "from-env".to_owned())
+        })
+        .unwrap();
+        let anthropic = config.gateway.anthropic.as_ref().unwrap();
+        assert_eq!(
+            (anthropic.key.as_str(), anthropic.base_url.as_str()),
+            ("from-env", "http://127.0.0.1:1")
+        );
+        assert!(config.gateway.openai.is_none());
+        assert!(!format!("{config:?}").contains("from-env"));
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(
+            directory.path().join("glasshouse.toml"),
+            "default_agnt = 'x'",
+        )
+        .unwrap();
+        let mut args = args(directory.path());
+        args.listen = vec!["0.0.0.0:80".parse().unwrap()];
+        args.preview_domain = "a b".into();
+        let errors = Config::load(args, |_| None).unwrap_err().0;
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(errors[0].contains("default_agnt"), "{errors:?}");
+    }
+}

@@ -1,0 +1,21 @@
+//! The REST API: routes, authentication, and handlers that only translate.
+
+mod auth;
+mod exec;
+mod extract;
+mod files;
+mod meta;
+mod router;
+mod sandboxes;
+mod sse;
+mod tasks;
+mod terminal;
+
+pub(crate) use auth::ApiToken;
+pub(crate) use router::{State, router};
+
+/// The OpenAPI 3.1 document of the API.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    router::document()
+}

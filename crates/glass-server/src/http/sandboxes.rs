@@ -1,0 +1,268 @@
+//! `/v1/sandboxes`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures::StreamExt;
+use glass_api::{
+    AppProcessView, AppView, CreateParams, LogLine, PortList, PortView, Problem, SandboxList,
+    SandboxView,
+};
+use glass_guest_protocol::app::{AppLogsRequest, AppStatus};
+use glass_types::SandboxId;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Json as Body, Path, Query};
+use super::sse;
+use crate::error::ApiError;
+
+/// Makes a sandbox and answers when it runs.
+#[utoipa::path(
+    post, path = "/v1/sandboxes", tag = "sandboxes", request_body = CreateParams,
+    responses((status = 201, body = SandboxView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn create(
+    State(state): State<super::State>,
+    Body(params): Body<CreateParams>,
+) -> Result<(StatusCode, Json<SandboxView>), ApiError> {
+    let row = state.sandboxes.create(params).await?;
+    Ok((StatusCode::CREATED, Json(state.sandboxes.view(row))))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Only sandboxes with this label: `name=value`.
+    label: Option<String>,
+}
+
+/// Lists sandboxes, the newest first.
+#[utoipa::path(
+    get, path = "/v1/sandboxes", tag = "sandboxes", params(ListQuery),
+    responses((status = 200, body = SandboxList), (status = "4XX", body = Problem))
+)]
+pub(super) async fn list(
+    State(state): State<super::State>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<SandboxList>, ApiError> {
+    let label = match &query.label {
+        None => None,
+        Some(label) => Some(
+            label
+                .split_once('=')
+                .ok_or_else(|| Problem::field("label", label, "give it as name=value"))?,
+        ),
+    };
+    let rows = state.sandboxes.list().await?;
+    let matching = rows.into_iter().filter(|row| {
+        label.is_none_or(|(name, value)| row.labels.get(name).is_some_and(|v| v == value))
+    });
+    Ok(Json(SandboxList {
+        sandboxes: matching.map(|row| state.sandboxes.view(row)).collect(),
+    }))
+}
+
+/// Shows a sandbox.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), (status = "4XX", body = Problem))
+)]
+pub(super) async fn get(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<SandboxView>, ApiError> {
+    let row = state.sandboxes.get(&sandbox_id(&id)?).await?;
+    Ok(Json(state.sandboxes.view(row)))
+}
+
+/// Removes a sandbox with its files and tasks.
+#[utoipa::path(
+    delete, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn destroy(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    state.sandboxes.destroy(&sandbox_id(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Starts a sandbox that is stopped, frozen or failed.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/start", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn start(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<SandboxView>, ApiError> {
+    let row = state.sandboxes.start(&sandbox_id(&id)?).await?;
+    Ok(Json(state.sandboxes.view(row)))
+}
+
+/// Ends all processes of a sandbox. Its files stay.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/stop", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn stop(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<SandboxView>, ApiError> {
+    let row = state.sandboxes.stop(&sandbox_id(&id)?).await?;
+    Ok(Json(state.sandboxes.view(row)))
+}
+
+/// Lists the ports on which something listens, and those that were asked for at creation.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/ports", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = PortList), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn ports(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<PortList>, ApiError> {
+    let id = sandbox_id(&id)?;
+    let row = state.sandboxes.get(&id).await?;
+    let open = state.sandboxes.guest(&id).await?.ports().await?;
+    let view = |port, open, process| PortView {
+        port,
+        open,
+        url: state.sandboxes.previews().url(&id, port),
+        process,
+    };
+    let mut ports: Vec<PortView> = open
+        .into_iter()
+        .map(|port| view(port.port, true, port.process))
+        .collect();
+    for port in row.ports {
+        if !ports.iter().any(|known| known.port == port) {
+            ports.push(view(port, false, None));
+        }
+    }
+    ports.sort_by_key(|port| port.port);
+    ports.dedup_by_key(|port| port.port);
+    Ok(Json(PortList { ports }))
+}
+
+/// Shows the app that runs in a sandbox.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/app", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = AppView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn app(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<AppView>, ApiError> {
+    let id = sandbox_id(&id)?;
+    let status = state.sandboxes.guest(&id).await?.app_status().await?;
+    let url = status
+        .port
+        .map(|port| state.sandboxes.previews().url(&id, port));
+    Ok(Json(app_view(status, url)))
+}
+
+/// Starts the app again.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/app/restart", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+)]
+pub(super) async fn restart_app(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    state
+        .sandboxes
+        .guest(&sandbox_id(&id)?)
+        .await?
+        .app_restart()
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogsQuery {
+    /// Only the lines of this process: `web`, `install`, `build` or the name of a worker.
+    process: Option<String>,
+    /// Go on with new lines as they come.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// Streams what the app's processes print.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/logs", tag = "sandboxes", params(("id" = String, Path), LogsQuery),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = LogLine),
+        (status = "4XX", body = Problem), (status = "5XX", body = Problem)
+    )
+)]
+pub(super) async fn logs(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Response, ApiError> {
+    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let request = AppLogsRequest {
+        process: query.process,
+        from: None,
+        follow: query.follow,
+    };
+    let lines = guest.app_logs(&request).await?;
+    Ok(sse::answer(lines.map(|line| match line {
+        Ok(line) => sse::json(&LogLine {
+            process: line.process,
+            number: line.number,
+            text: line.text,
+        }),
+        Err(error) => sse::json(&crate::app::guest_problem(error)).event("error"),
+    })))
+}
+
+/// Parses an id from the path; what is no id cannot be a sandbox, either.
+pub(super) fn sandbox_id(text: &str) -> Result<SandboxId, ApiError> {
+    text.parse().map_err(|_| {
+        let problem = Problem::new(
+            glass_api::Code::SandboxNotFound,
+            format!("sandbox {text:?} was not found"),
+        );
+        problem
+            .with_remedy("`glasshouse ps` lists the sandboxes that there are")
+            .into()
+    })
+}
+
+fn app_view(status: AppStatus, url: Option<String>) -> AppView {
+    AppView {
+        kind: word(&status.kind),
+        state: word(&status.state),
+        message: status.message,
+        command: status.command,
+        port: status.port,
+        url,
+        processes: status
+            .processes
+            .into_iter()
+            .map(|process| AppProcessView {
+                name: process.name,
+                state: word(&process.state),
+                pid: process.pid,
+                restarts: process.restarts,
+            })
+            .collect(),
+    }
+}
+
+/// A unit variant as the word that it is on the wire.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

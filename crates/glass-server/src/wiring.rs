@@ -1,0 +1,267 @@
+//! From a configuration to a server that serves. Nothing else makes long-lived objects.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use glass_agent::AgentRegistry;
+use glass_edge::{Edge, EdgeConfig};
+use glass_gateway::Gateway;
+use glass_image::ImageStore;
+use glass_runtime::Runtime;
+use glass_runtime::native::{NativeConfig, NativeRuntime};
+use glass_runtime::sim::SimRuntime;
+use glass_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::{Previews, Sandboxes, Tasks};
+use crate::config::{Config, RuntimeKind};
+use crate::error::ApiError;
+use crate::http::{self, ApiToken, State};
+use crate::origins::{SandboxOrigins, SandboxTokens};
+
+/// How long requests in flight have to end when the server stops.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Why the server could not be built. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {source}; give another with --data")]
+    Data {
+        /// Which directory.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// Another server works on the same data directory.
+    #[error(
+        "another glasshouse serves the data directory {0}; stop it with `glasshouse down`, or give another with --data"
+    )]
+    Locked(PathBuf),
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; stop what listens there, or give another address with --listen"
+    )]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] glass_store::StoreError),
+    /// The image store cannot be used.
+    #[error(transparent)]
+    Images(#[from] glass_image::ImageError),
+    /// The host cannot run sandboxes.
+    #[error(transparent)]
+    Runtime(#[from] glass_runtime::RuntimeError),
+    /// An agent's manifest is wrong.
+    #[error(transparent)]
+    Agents(#[from] glass_agent::ManifestError),
+    /// An upstream is wrong.
+    #[error(transparent)]
+    Gateway(#[from] glass_gateway::GatewayError),
+    /// The default agent is unknown.
+    #[error("default_agent: {0}")]
+    DefaultAgent(glass_agent::UnknownAgent),
+}
+
+/// A server whose sockets are bound and that serves nothing yet.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    edge: Edge<axum::Router>,
+    sandboxes: Arc<Sandboxes>,
+    tasks: Arc<Tasks>,
+    ready: watch::Sender<bool>,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+    /// Held as long as the server lives: one server per data directory.
+    _lock: std::fs::File,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Makes everything and binds the listener.
+    ///
+    /// # Errors
+    /// [`BuildError`] names what could not be had and the remedy.
+    pub async fn build(self) -> Result<Server, BuildError> {
+        let lock = self.lock_data()?;
+        let token = ApiToken::load_or_make(&self.data).map_err(|source| self.data_error(source))?;
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for address in self.listen.iter().copied() {
+            let failed = |source| BuildError::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        let public_port = addresses.first().map_or(0, SocketAddr::port);
+        let store = Store::open(&self.data.join("glasshouse.db")).await?;
+        let images = ImageStore::open(self.data.join("images"))?;
+        let runtime = self.runtime()?;
+        let agents = AgentRegistry::load(self.agents_dir.as_deref())?;
+        agents
+            .get(&self.default_agent)
+            .map_err(BuildError::DefaultAgent)?;
+        let gateway = Gateway::new(self.gateway, Arc::new(SandboxTokens(store.clone())))?;
+        let providers = gateway.providers();
+        let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let previews = Previews {
+            domain: self.preview_domain.clone(),
+            port: public_port,
+        };
+        let sandboxes = Arc::new(Sandboxes::new(
+            store.clone(),
+            images,
+            runtime,
+            gateway,
+            previews,
+            tracker.clone(),
+            shutdown.clone(),
+        ));
+        let tasks = Arc::new(Tasks::new(
+            store.clone(),
+            Arc::clone(&sandboxes),
+            agents,
+            &providers,
+            self.default_agent,
+            tracker.clone(),
+            shutdown.clone(),
+        ));
+        let (ready, is_ready) = watch::channel(false);
+        let state = State {
+            sandboxes: Arc::clone(&sandboxes),
+            tasks: Arc::clone(&tasks),
+            store,
+            token: Arc::new(token),
+            ready: is_ready,
+        };
+        let edge_config = EdgeConfig::new(&self.preview_domain, public_port);
+        let edge = Edge::new(
+            edge_config,
+            Arc::new(SandboxOrigins(Arc::clone(&sandboxes))),
+            http::router(state),
+        );
+        Ok(Server {
+            listeners,
+            addresses,
+            edge,
+            sandboxes,
+            tasks,
+            ready,
+            tracker,
+            shutdown,
+            _lock: lock,
+        })
+    }
+
+    fn runtime(&self) -> Result<Arc<dyn Runtime>, BuildError> {
+        let state_dir = self.data.join("runtime");
+        Ok(match self.runtime {
+            RuntimeKind::Native => Arc::new(NativeRuntime::new(NativeConfig { state_dir })?),
+            RuntimeKind::Sim => Arc::new(SimRuntime::new(state_dir)?),
+        })
+    }
+
+    fn lock_data(&self) -> Result<std::fs::File, BuildError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o711)
+            .create(&self.data)
+            .map_err(|source| self.data_error(source))?;
+        let path = self.data.join("lock");
+        let mut options = std::fs::OpenOptions::new();
+        let file = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(|source| self.data_error(source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => Err(BuildError::Locked(self.data.clone())),
+            Err(std::fs::TryLockError::Error(source)) => Err(self.data_error(source)),
+        }
+    }
+
+    fn data_error(&self, source: std::io::Error) -> BuildError {
+        BuildError::Data {
+            path: self.data.clone(),
+            source,
+        }
+    }
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown` resolves, then lets requests in flight end. Sandboxes go on without it.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let Self {
+            listeners,
+            addresses: _,
+            edge,
+            sandboxes,
+            tasks,
+            ready,
+            tracker,
+            shutdown: token,
+            _lock,
+        } = self;
+        let serve = futures::future::join_all(
+            listeners
+                .into_iter()
+                .map(|listener| edge.serve(listener, token.clone().cancelled_owned())),
+        );
+        let restore = async {
+            if let Err(ApiError(problem)) = sandboxes.reconcile().await {
+                tracing::error!(error = %problem.detail, "sandboxes could not be restored");
+            }
+            if let Err(ApiError(problem)) = tasks.resume().await {
+                tracing::error!(error = %problem.detail, "tasks could not be resumed");
+            }
+            ready.send_replace(true);
+            std::future::pending::<()>().await;
+        };
+        let stop = async {
+            shutdown.await;
+            token.cancel();
+        };
+        tokio::pin!(serve);
+        tokio::select! {
+            _ = &mut serve => {}
+            () = restore => {}
+            () = stop => {
+                serve.await;
+            }
+        }
+        token.cancel();
+        tracker.close();
+        if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
+            tracing::warn!(
+                tasks = tracker.len(),
+                "stopping with work in flight; it goes on at the next start"
+            );
+        }
+    }
+}
