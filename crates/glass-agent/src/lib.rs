@@ -4,6 +4,18 @@
 //! function of those lines, so a server that was killed reads them again and goes on where it was.
 #![deny(missing_docs)]
 
+mod clip;
+mod driver;
+mod manifest;
+mod registry;
+mod turn;
+mod wire;
+
+pub use driver::{DriveError, TurnJob, TurnOutcome, drive};
+pub use manifest::{AgentContext, AgentManifest, BadModel, ManifestError, Protocol, Quirk};
+pub use registry::{AgentRegistry, UnknownAgent};
+pub use turn::{Ending, Outgoing, Step, Turn, TurnSpec, TurnUsage};
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
