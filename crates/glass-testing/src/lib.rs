@@ -2,8 +2,10 @@
 //!
 //! A dev-dependency only.
 
+pub mod browser;
 mod recorder;
 mod server;
 
+pub use browser::Browser;
 pub use recorder::{Recorded, Recorder};
 pub use server::{CliOutput, ServerOptions, TestServer, artefact};
