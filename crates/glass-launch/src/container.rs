@@ -21,9 +21,8 @@ pub(crate) const GUEST: &str = "/.glasshouse/guest";
 
 /// Becomes the guest, or tells the launcher why not.
 pub(crate) fn enter(spec: &LaunchSpec, given: Given) -> ! {
-    let mut parent = match given.parent.try_clone() {
-        Ok(parent) => parent,
-        Err(_) => sys::leave(),
+    let Ok(mut parent) = given.parent.try_clone() else {
+        sys::leave()
     };
     let Err(Failure { step, reason }) = become_guest(spec, given);
     // The launcher also sees the end of the stream; there is nobody else to tell.

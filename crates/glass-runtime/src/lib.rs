@@ -7,7 +7,9 @@
 mod health;
 #[cfg(target_os = "linux")]
 pub mod native;
+mod process;
 mod programs;
+pub mod sim;
 mod socket;
 
 use std::collections::BTreeMap;
@@ -159,7 +161,7 @@ pub trait Runtime: Send + Sync + Debug {
     /// Waits until the sandbox has no guest any more. Returns at once when it has none.
     async fn exited(&self, id: &SandboxId) -> Result<(), RuntimeError>;
 
-    /// A connection to a TCP port on the loopback of the sandbox, 127.0.0.1 first, then ::1.
+    /// A connection to a TCP port on the loopback of the sandbox, 127.0.0.1 first, then `::1`.
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError>;
 
     /// A connection to its guest's HTTP server.

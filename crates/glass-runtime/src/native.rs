@@ -4,9 +4,10 @@
 //! lives on when the server ends. All that the next server needs is on disk and in `/proc`.
 
 mod cgroup;
+mod floor;
 mod launch;
 mod network;
-mod process;
+
 mod sandbox;
 mod seccomp;
 mod users;
@@ -23,13 +24,13 @@ use glass_launch::{SOCKET_FILE, remove_tree};
 use glass_types::SandboxId;
 use rustix::process::Signal;
 
+use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
-    Activity, BoxStream, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, socket,
+    Activity, BoxStream, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, socket,
 };
 use cgroup::{Group, Hierarchy};
 use network::SocketMaker;
-use process::Init;
 use sandbox::{Record, SandboxDir};
 use users::Users;
 
@@ -262,7 +263,7 @@ impl Runtime for NativeRuntime {
             self.launch(spec, &dir).await?;
         }
         let (dir, init) = self.running(&spec.id)?;
-        launch::answered(&spec.id, &dir, &init).await
+        health::answered(&spec.id, &dir.path, &init).await
     }
 
     async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError> {

@@ -250,7 +250,7 @@ fn make_below(mount: &Path, dir: &Path, v2: bool) -> io::Result<()> {
                 Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 100 => {}
                 other => other?,
             }
-            if v2 && path == &parent {
+            if v2 && *path == *parent {
                 for above in [mount, &parent] {
                     std::fs::write(above.join("cgroup.subtree_control"), "+cpu +memory +pids")?;
                 }

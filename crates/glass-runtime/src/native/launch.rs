@@ -3,20 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
 use glass_guest_protocol::{DEV_UID, GuestConfig, HOME, Listen, RunAs, WORKSPACE};
-use glass_launch::{Disk, LaunchReport, LaunchSpec, SOCKET_FILE};
-use glass_types::SandboxId;
+use glass_launch::{Disk, LaunchReport, LaunchSpec};
 use tokio::io::AsyncWriteExt;
 
-use super::process::Init;
 use super::sandbox::SandboxDir;
 use super::{NativeRuntime, step};
-use crate::{RuntimeError, SandboxSpec, health, socket};
-
-/// A guest that has not answered by then never will.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{RuntimeError, SandboxSpec};
 
 impl NativeRuntime {
     /// Starts the container; its guest may not answer yet. Removes the control groups when it fails.
@@ -45,7 +39,7 @@ impl NativeRuntime {
             seccomp: self.programs.seccomp.clone(),
             uid_base: record.uid_base,
             cgroups,
-            env: vec![(GuestConfig::VARIABLE.to_owned(), guest_config(spec))],
+            env: guest_env(&guest_config(spec)),
             bare: false,
         };
         let launched = self.run_launcher(&launch).await.map_err(step(id, "launch"));
@@ -58,7 +52,7 @@ impl NativeRuntime {
         launched
     }
 
-    async fn run_launcher(&self, spec: &LaunchSpec) -> io::Result<()> {
+    pub(super) async fn run_launcher(&self, spec: &LaunchSpec) -> io::Result<()> {
         let text = serde_json::to_vec(spec)?;
         // Not killed when this call is cancelled: the launcher ends by itself, in a state that is recorded.
         let mut launcher = tokio::process::Command::new(&self.programs.launcher)
@@ -87,38 +81,8 @@ impl NativeRuntime {
     }
 }
 
-/// Waits until the guest answers, or says why it never will.
-pub(super) async fn answered(
-    id: &SandboxId,
-    dir: &SandboxDir,
-    init: &Init,
-) -> Result<(), RuntimeError> {
-    // The socket was listening before the guest was executed, so one request is enough: it waits there.
-    let answer = async { health::probe(socket::connect(&dir.path, SOCKET_FILE).await?).await };
-    let failed = |reason: String| {
-        let log = dir.log_tail();
-        let reason = if log.is_empty() {
-            reason
-        } else {
-            format!("{reason}; it said: {log}")
-        };
-        step(id, "start the guest")(reason)
-    };
-    tokio::select! {
-        answer = tokio::time::timeout(PATIENCE, answer) => match answer {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(failed(e.to_string())),
-            Err(_) => Err(failed(format!("no answer within {PATIENCE:?}"))),
-        },
-        ended = init.exited() => {
-            ended.map_err(step(id, "wait for the guest"))?;
-            Err(failed("the guest ended".to_owned()))
-        }
-    }
-}
-
-fn guest_config(spec: &SandboxSpec) -> String {
-    let config = GuestConfig {
+fn guest_config(spec: &SandboxSpec) -> GuestConfig {
+    GuestConfig {
         sandbox: spec.id.to_string(),
         listen: Listen::Fd(3),
         gateway_socket: PathBuf::from("/run/glasshouse/gateway.sock"),
@@ -132,6 +96,10 @@ fn guest_config(spec: &SandboxSpec) -> String {
         }),
         confine_to_home: false,
         env: spec.env.clone(),
-    };
-    serde_json::to_string(&config).expect("the configuration is plain data")
+    }
+}
+
+pub(super) fn guest_env(config: &GuestConfig) -> Vec<(String, String)> {
+    let text = serde_json::to_string(config).expect("the configuration is plain data");
+    vec![(GuestConfig::VARIABLE.to_owned(), text)]
 }

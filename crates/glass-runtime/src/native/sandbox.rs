@@ -26,9 +26,6 @@ use crate::RuntimeError;
 use crate::programs::write_atomically;
 
 const RECORD: &str = "sandbox.json";
-/// How much of the guest's log an error shows.
-const TAIL: usize = 2000;
-
 /// What is remembered of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -104,13 +101,6 @@ impl SandboxDir {
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(|e| self.error(LOCK_FILE, e.into()))?;
         Ok(Some(file))
-    }
-
-    /// The end of the guest's log.
-    pub(super) fn log_tail(&self) -> String {
-        let text = fs::read(self.path.join("guest.log")).unwrap_or_default();
-        let tail = &text[text.len().saturating_sub(TAIL)..];
-        String::from_utf8_lossy(tail).trim().to_owned()
     }
 
     pub(super) fn error(&self, name: &str, source: io::Error) -> RuntimeError {

@@ -17,18 +17,18 @@ use tokio::io::unix::AsyncFd;
 
 /// A sandbox's init.
 #[derive(Debug)]
-pub(super) struct Init {
-    pub(super) pid: i32,
+pub(crate) struct Init {
+    pub(crate) pid: i32,
     pidfd: AsyncFd<OwnedFd>,
 }
 
 impl Init {
     /// The process that the record in the sandbox's directory names, if it still exists.
-    pub(super) fn find(dir: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn find(dir: &Path) -> io::Result<Option<Self>> {
         InitRecord::read(dir).map_or(Ok(None), |record| Self::open(&record))
     }
 
-    pub(super) fn open(record: &InitRecord) -> io::Result<Option<Self>> {
+    pub(crate) fn open(record: &InitRecord) -> io::Result<Option<Self>> {
         let Some(pid) = Pid::from_raw(record.pid) else {
             return Ok(None);
         };
@@ -48,7 +48,7 @@ impl Init {
         }))
     }
 
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let mut fds = [PollFd::new(self.pidfd.get_ref(), PollFlags::IN)];
         let now = Timespec {
             tv_sec: 0,
@@ -59,11 +59,11 @@ impl Init {
     }
 
     /// Waits for the end of the process. The kernel ends all others of the sandbox before it.
-    pub(super) async fn exited(&self) -> io::Result<()> {
+    pub(crate) async fn exited(&self) -> io::Result<()> {
         self.pidfd.readable().await.map(drop)
     }
 
-    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match rustix::process::pidfd_send_signal(self.pidfd.get_ref(), signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(e) => Err(e.into()),
@@ -71,7 +71,7 @@ impl Init {
     }
 
     /// Whether the process ended within the time.
-    pub(super) async fn ends_within(&self, time: Duration) -> io::Result<bool> {
+    pub(crate) async fn ends_within(&self, time: Duration) -> io::Result<bool> {
         match tokio::time::timeout(time, self.exited()).await {
             Ok(ended) => ended.map(|()| true),
             Err(_) => Ok(false),
