@@ -1,0 +1,9 @@
+//! Files: `filesystem.Filesystem` and HTTP `/files`.
+
+mod entry;
+mod multipart;
+pub(crate) mod service;
+mod transfer;
+mod upload;
+
+pub(crate) use transfer::{read, write};

@@ -1,0 +1,110 @@
+//! Who the user is.
+//!
+//! Threads of the blocking pool have the user's file system identity and nothing more, so whatever opens a file of the
+//! user does it there, and the kernel checks the user's permissions. The main thread keeps the guest's own identity, for
+//! its state directory and to start processes.
+#![expect(
+    unsafe_code,
+    reason = "the identity of one thread is changed by raw system calls"
+)]
+
+use std::collections::BTreeMap;
+
+use glass_guest_protocol::{GuestConfig, RunAs, connect::RpcError};
+
+use crate::fault;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Gives the calling thread the user's file system identity. The C library would change every thread, so it is not asked.
+pub(crate) fn enter_as_thread(run_as: Option<RunAs>) {
+    let Some(RunAs { uid, gid }) = run_as else {
+        return;
+    };
+    // SAFETY: the calls take numbers, and an empty list that is not read.
+    unsafe {
+        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>());
+        libc::syscall(libc::SYS_setfsgid, gid);
+        libc::syscall(libc::SYS_setfsuid, uid);
+    }
+}
+
+/// Runs `work` as the user, on a thread that may block.
+pub(crate) async fn as_user<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
+) -> Result<T, RpcError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(fault::internal(format!("a file operation ended: {error}"))))
+}
+
+/// The environment of every process.
+pub(crate) fn environment(config: &GuestConfig, gateway_port: u16) -> BTreeMap<String, String> {
+    let uid = config
+        .run_as
+        .map_or_else(|| rustix::process::getuid().as_raw(), |user| user.uid);
+    let user = user_name(uid).unwrap_or_else(|| "dev".to_owned());
+    let mut env = BTreeMap::from([
+        (
+            "HOME".to_owned(),
+            config.home.to_string_lossy().into_owned(),
+        ),
+        ("USER".to_owned(), user.clone()),
+        ("LOGNAME".to_owned(), user),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("TERM".to_owned(), "xterm-256color".to_owned()),
+        ("PATH".to_owned(), own_path(config)),
+        (
+            "GLASSHOUSE_GATEWAY_URL".to_owned(),
+            format!("http://127.0.0.1:{gateway_port}"),
+        ),
+    ]);
+    env.extend(
+        config
+            .env
+            .iter()
+            .filter(|(name, _)| is_variable(name))
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    // An image may say HOME=/root; what persists is the user's home.
+    env.insert(
+        "HOME".to_owned(),
+        config.home.to_string_lossy().into_owned(),
+    );
+    env
+}
+
+/// Without a mount namespace the programs are the host's, so its search path is right.
+fn own_path(config: &GuestConfig) -> String {
+    if config.run_as.is_none()
+        && let Some(path) = std::env::var_os("PATH")
+    {
+        return path.to_string_lossy().into_owned();
+    }
+    PATH.to_owned()
+}
+
+/// Whether the operating system takes it as the name of a variable.
+pub(crate) fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    name_in("/etc/passwd", uid)
+}
+
+/// The name that `/etc/passwd` or `/etc/group` gives to a number. Bounded, as the image's owner writes these files.
+pub(crate) fn name_in(file: &str, number: u32) -> Option<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .ok()?
+        .take(1 << 20)
+        .read_to_string(&mut text)
+        .ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
+    })
+}
