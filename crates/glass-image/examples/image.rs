@@ -26,6 +26,8 @@ enum Command {
         #[arg(long)]
         refresh: bool,
     },
+    /// Take in an archive of an image or of a root file system.
+    Import { archive: PathBuf, name: String },
     /// List images.
     Ls,
     /// Remove an image.
@@ -49,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
             options.refresh = refresh;
             print(&store.build(&recipe, options, progress).await?);
         }
+        Command::Import { archive, name } => print(&store.import(&archive, &name, progress).await?),
         Command::Ls => store.list()?.iter().for_each(print),
         Command::Rm { name } => println!("{:?}", store.remove(&name, &|_| Vec::new())?),
     }

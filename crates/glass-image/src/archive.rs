@@ -1,6 +1,13 @@
 //! Archives that come from outside, and may be hostile.
 
+use std::io;
+
 use crate::digest::Digest;
+
+pub(crate) mod compression;
+pub(crate) mod entries;
+pub(crate) mod tree;
+pub(crate) mod unpack;
 
 /// How much an archive may hold. A small archive can unpack to any size, so there has to be an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +80,33 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    pub(crate) fn entry(path: &[u8], reason: &'static str) -> Self {
+        Self::Entry {
+            entry: shown(path),
+            reason,
+        }
+    }
+
+    pub(crate) fn unpack(path: &[u8], error: impl Into<io::Error>) -> Self {
+        Self::Unpack {
+            entry: shown(path),
+            source: error.into(),
+        }
+    }
     pub(crate) fn document(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Document {
             what: what.into(),
             reason: reason.to_string(),
         }
     }
+}
+
+/// A path of an archive for people: of bounded length, without control characters.
+pub(crate) fn shown(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 200 {
+        shown.push('…');
+    }
+    shown
 }

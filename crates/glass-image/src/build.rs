@@ -16,10 +16,11 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::{ImageError, IoContext};
 use crate::image::Image;
+use crate::import::manifest_for;
 use crate::index::{Named, name_of};
 use crate::pack;
 use crate::progress::{Event, Progress};
-use crate::spec::{CONFIG, Config, Descriptor, LAYER, MANIFEST, Manifest, Platform, RootFs};
+use crate::spec::{Config, Descriptor, LAYER, Platform, RootFs};
 use crate::store::ImageStore;
 
 mod debian;
@@ -252,13 +253,7 @@ impl Job<'_> {
             },
         };
         let config = serde_json::to_vec(&config).expect("a config is always JSON");
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: MANIFEST.to_owned(),
-            config: Descriptor::new(CONFIG, Digest::of(&config), config.len() as u64),
-            layers,
-        };
-        let manifest = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
+        let manifest = manifest_for(&config, layers);
         let recipe = (RECIPE.to_owned(), self.recipe.key().to_string());
         self.store.publish(&self.recipe.name, &config, &manifest, [recipe])
     }

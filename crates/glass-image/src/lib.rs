@@ -1,6 +1,6 @@
 //! A content-addressed store of OCI images: what a sandbox starts from.
 //!
-//! Images come in by [`ImageStore::build`] from a recipe and lie there unpacked, one directory per layer, so that
+//! Images come in by [`ImageStore::build`] from a recipe, [`ImageStore::import`] from an archive, and lie there unpacked, one directory per layer, so that
 //! starting a sandbox is one overlay mount.
 #![deny(missing_docs)]
 
@@ -10,6 +10,8 @@ mod cancel;
 mod digest;
 mod error;
 mod image;
+mod import;
+mod incoming;
 mod index;
 mod layer;
 mod pack;
