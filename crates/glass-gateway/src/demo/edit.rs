@@ -27,7 +27,9 @@ pub(crate) fn between(before: &str, after: &str) -> Option<Edit> {
     let (mut head, mut tail) = (same_head, same_tail);
     loop {
         let piece = old[head..old.len() - tail].concat();
-        if !piece.trim().is_empty() && before.matches(&piece).count() == 1 {
+        // Agents may trim what they look for.
+        let core = piece.trim();
+        if !core.is_empty() && before.matches(core).count() == 1 {
             let new = new[head..new.len() - tail].concat();
             return Some(unended(&piece, &new));
         }

@@ -272,7 +272,8 @@ fn changes(request: &str) -> Vec<Change> {
     let folded = request.to_lowercase();
     let clauses = folded
         .split([',', '.', ';', '\n'])
-        .flat_map(|clause| clause.split(" and "));
+        .flat_map(|clause| clause.split(" and "))
+        .flat_map(|clause| clause.split(" with "));
     let mut changes: Vec<Change> = Vec::new();
     for change in clauses.filter_map(|clause| change(&words(clause))) {
         if !changes.contains(&change) {

@@ -49,6 +49,10 @@ impl<'a> Run<'a> {
         self.results.next().ok_or(Next(call))
     }
 
+    pub(crate) fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
     fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.workspace)
     }

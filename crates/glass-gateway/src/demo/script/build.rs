@@ -3,7 +3,7 @@
 use crate::demo::apps::{App, files};
 use crate::demo::intent::Order;
 use crate::demo::reply::{Outcome, Reply};
-use crate::demo::run::{Failure, Run, Step};
+use crate::demo::run::{Failure, Run, Step, quoted};
 
 const PLAN: [&str; 4] = [
     "Write the page (index.html)",
@@ -36,11 +36,17 @@ pub(crate) fn run(run: &mut Run<'_>, order: &Order) -> Step<Outcome> {
         }
     }
     run.plan(&PLAN, 3)?;
-    // The list is for people to see; an odd `ls` changes nothing.
-    run.shell(
-        "ls -l index.html style.css app.js",
-        "List the files of the app",
-    )?;
+    let check = format!(
+        "cd {} && ls -l index.html style.css app.js",
+        quoted(run.workspace())
+    );
+    let listed = run.shell(&check, "List the files of the app")?;
+    if let Some(result) = listed.filter(|result| result.failed) {
+        return Ok(Outcome::Reply(Reply::text(format!(
+            "The demo model wrote the files, but they cannot be listed: {}",
+            result.text.trim()
+        ))));
+    }
     run.plan(&PLAN, PLAN.len())?;
     Ok(Outcome::Reply(Reply::text(done(order))))
 }

@@ -8,6 +8,7 @@ use crate::demo::conversation::{Conversation, Item, Tool, ToolResult, flat};
 use crate::demo::reply::{Call, Input};
 
 pub(crate) fn parse(request: &Value) -> Option<Conversation> {
+    let mut system = request.get("system").map(flat).unwrap_or_default();
     let mut items = Vec::new();
     for message in request.get("messages")?.as_array()? {
         let role = message.get("role").and_then(Value::as_str).unwrap_or("");
@@ -15,6 +16,11 @@ pub(crate) fn parse(request: &Value) -> Option<Conversation> {
         match role {
             "user" => user(content, &mut items),
             "assistant" => assistant(content, &mut items),
+            // Instructions may also stand among the messages.
+            "system" => {
+                system.push('\n');
+                system.push_str(&flat(content));
+            }
             _ => {}
         }
     }
@@ -24,7 +30,7 @@ pub(crate) fn parse(request: &Value) -> Option<Conversation> {
         .iter()
         .find_map(|path| request.pointer(path));
     Some(Conversation {
-        system: request.get("system").map(flat).unwrap_or_default(),
+        system,
         items,
         tools,
         json: format.map(|format| format.get("schema").cloned().unwrap_or(Value::Null)),
