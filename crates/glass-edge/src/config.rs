@@ -45,7 +45,7 @@ impl EdgeConfig {
             header_bytes: 64 * 1024,
             connect_timeout: Duration::from_secs(5),
             pool_idle: Duration::from_secs(4),
-            pool_size: 32,
+            pool_size: 128,
             connections: 10_000,
             drain_timeout: Duration::from_secs(10),
         }

@@ -71,9 +71,7 @@ async fn a_request_that_takes_too_long_is_cut_at_the_deadline() {
     let answers =
         tokio::spawn(async move { tokio::join!(http1.try_send(plain), http2.try_send(absolute)) });
     timeout(LONG, asked.notified()).await.unwrap();
-    while site.connects() < 2 {
-        tokio::task::yield_now().await;
-    }
+    site.connected(2).await;
     let drained = timeout(LONG, site.stop())
         .await
         .expect("the edge does not stop");

@@ -175,7 +175,15 @@ async fn an_answer_with_an_endless_head_is_a_bad_gateway() {
         while stream.write_all(&[b'x'; 1024]).await.is_ok() {}
     })
     .await;
-    for port in [3000, 3001] {
+    // One that ends, but beyond the limit.
+    site.raw(3002, async |mut stream: TcpStream| {
+        read_head(&mut stream).await;
+        let large = "x".repeat(100_000);
+        let answer = format!("HTTP/1.1 200 OK\r\nx-large: {large}\r\nContent-Length: 0\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    for port in [3000, 3001, 3002] {
         let answer = site.get(port, "/").await;
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{port}");
         assert_eq!(answer.json()["code"], "bad_gateway");

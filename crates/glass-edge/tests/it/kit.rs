@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -32,7 +31,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub(crate) struct World {
     ports: Mutex<HashMap<u16, SocketAddr>>,
-    pub(crate) connects: AtomicUsize,
+    connects: watch::Sender<usize>,
 }
 
 #[async_trait]
@@ -42,7 +41,7 @@ impl Origins for World {
         sandbox: &SandboxId,
         port: u16,
     ) -> Result<Box<dyn Stream>, Unreachable> {
-        self.connects.fetch_add(1, Ordering::SeqCst);
+        self.connects.send_modify(|count| *count += 1);
         match sandbox.as_str() {
             ID => {}
             STOPPED => {
@@ -82,9 +81,9 @@ impl Origins for World {
 
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
-    pub(crate) world: Arc<World>,
+    world: Arc<World>,
     stop: Option<oneshot::Sender<()>>,
-    pub(crate) served: Option<JoinHandle<Drained>>,
+    served: Option<JoinHandle<Drained>>,
 }
 
 impl Site {
@@ -148,7 +147,17 @@ impl Site {
     }
 
     pub(crate) fn connects(&self) -> usize {
-        self.world.connects.load(Ordering::SeqCst)
+        *self.world.connects.borrow()
+    }
+
+    /// Waits until the edge has asked for this many connections in all.
+    pub(crate) async fn connected(&self, count: usize) {
+        let mut connects = self.world.connects.subscribe();
+        let reached = connects.wait_for(|connects| *connects >= count);
+        timeout(LONG, reached)
+            .await
+            .expect("the edge asked for fewer connections")
+            .unwrap();
     }
 
     pub(crate) fn stop(&mut self) -> JoinHandle<Drained> {

@@ -1,9 +1,11 @@
 //! Why a preview cannot be shown: HTML for people, a problem for programs, and never a hang.
 
 use axum::Router;
+use axum::response::Html;
+use glass_testing::Browser;
 use http::StatusCode;
 
-use crate::kit::{Answer, ID, STOPPED, Site};
+use crate::kit::{Answer, ID, LONG, STOPPED, Site};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -132,4 +134,31 @@ async fn the_mark_of_the_edge_vanishes_once_the_app_answers() {
     let answer = site.get(3000, "/").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.header("x-glasshouse-edge"), "");
+}
+
+#[tokio::test]
+async fn the_closed_port_page_gives_way_to_the_app_by_itself() {
+    let site = Site::start().await;
+    let browser = Browser::start().await.unwrap();
+    let port = site.address.port();
+    let url = format!("http://3000-{ID}.preview.localhost:{port}/deep?x=1");
+    browser.open(&url).await.unwrap();
+    assert_eq!(
+        browser.text("h1").await.unwrap(),
+        "Nothing listens here yet"
+    );
+    // The page has looked at least once, and stayed.
+    site.connected(site.connects() + 1).await;
+    assert_eq!(
+        browser.text("h1").await.unwrap(),
+        "Nothing listens here yet"
+    );
+    let app = Router::new().route(
+        "/deep",
+        axum::routing::get(async || Html("<h1>The app</h1>")),
+    );
+    site.app(3000, app).await;
+    let arrived = "document.querySelector('h1')?.textContent === 'The app'";
+    browser.wait_until(arrived, LONG).await.unwrap();
+    assert_eq!(browser.eval("location.href").await.unwrap(), url);
 }

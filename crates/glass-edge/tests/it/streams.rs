@@ -125,9 +125,7 @@ async fn an_app_learns_that_its_client_has_gone() {
     tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
         .await
         .unwrap();
-    while site.connects() == 0 {
-        tokio::task::yield_now().await;
-    }
+    site.connected(1).await;
     drop(stream);
     let ended = timeout(LONG, gone.recv())
         .await

@@ -75,6 +75,25 @@ async fn an_absolute_target_decides_over_the_host_header() {
 }
 
 #[tokio::test]
+async fn an_app_gets_the_target_in_the_form_that_servers_expect() {
+    let site = Site::start().await;
+    site.raw(3000, async |mut stream: TcpStream| {
+        let head = read_head(&mut stream).await;
+        let line = head.lines().next().unwrap_or_default();
+        let length = line.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{line}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let target = format!("http://{}/a?b", host(3000));
+    for mut client in [site.http1().await, site.http2().await] {
+        let request = Request::get(&target).header("host", host(3000));
+        let answer = client.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(Answer::read(answer).await.text(), "GET /a?b HTTP/1.1");
+    }
+}
+
+#[tokio::test]
 async fn paths_and_queries_stay_as_they_are() {
     let site = Site::start().await;
     site.app(3000, echo()).await;
