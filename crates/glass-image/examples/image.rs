@@ -1,12 +1,16 @@
 //! The image store from the command line, for work on the store itself:
 //! `cargo run -p glass-image --example image -- --store /var/lib/glasshouse/images ls`
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use glass_image::{BuildOptions, Event, Image, ImageStore};
+use glass_image::{BuildOptions, Event, Image, ImageStore, PullOptions};
 
 #[derive(Parser)]
 struct Arguments {
@@ -26,6 +30,8 @@ enum Command {
         #[arg(long)]
         refresh: bool,
     },
+    /// Fetch an image from a registry.
+    Pull { reference: String },
     /// Take in an archive of an image or of a root file system.
     Import { archive: PathBuf, name: String },
     /// List images.
@@ -42,7 +48,10 @@ async fn main() -> anyhow::Result<()> {
         Event::Started { step, .. } => eprintln!("==> {step}"),
         Event::Line { line, .. } => eprintln!("    {line}"),
         Event::Finished { step, cached: true } => eprintln!("<== {step} (up to date)"),
-        Event::Finished { step, cached: false } => eprintln!("<== {step}"),
+        Event::Finished {
+            step,
+            cached: false,
+        } => eprintln!("<== {step}"),
         Event::Bytes { .. } => {}
     });
     match arguments.command {
@@ -52,6 +61,11 @@ async fn main() -> anyhow::Result<()> {
             print(&store.build(&recipe, options, progress).await?);
         }
         Command::Import { archive, name } => print(&store.import(&archive, &name, progress).await?),
+        Command::Pull { reference } => print(
+            &store
+                .pull(&reference, PullOptions::default(), progress)
+                .await?,
+        ),
         Command::Ls => store.list()?.iter().for_each(print),
         Command::Rm { name } => println!("{:?}", store.remove(&name, &|_| Vec::new())?),
     }
@@ -59,7 +73,12 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn print(image: &Image) {
-    println!("{}  {}  {} MB", image.name, image.digest.short(), image.size_bytes / 1_000_000);
+    println!(
+        "{}  {}  {} MB",
+        image.name,
+        image.digest.short(),
+        image.size_bytes / 1_000_000
+    );
     for layer in &image.layers {
         println!("    {}", layer.display());
     }

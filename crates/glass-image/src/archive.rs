@@ -50,7 +50,9 @@ pub enum ArchiveError {
         source: std::io::Error,
     },
     /// It holds too much.
-    #[error("the archive is refused at entry `{entry}`: an image may hold no more than {limit} {unit}")]
+    #[error(
+        "the archive is refused at entry `{entry}`: an image may hold no more than {limit} {unit}"
+    )]
     TooLarge {
         /// Where the limit was passed.
         entry: String,
@@ -104,7 +106,11 @@ impl ArchiveError {
 /// A path of an archive for people: of bounded length, without control characters.
 pub(crate) fn shown(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
-    let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
+    let mut shown: String = text
+        .chars()
+        .take(200)
+        .flat_map(char::escape_debug)
+        .collect();
     if text.chars().count() > 200 {
         shown.push('…');
     }

@@ -100,11 +100,19 @@ impl ImageStore {
             source,
         })?;
         let recipe = Recipe::read(&dir)?;
-        if !options.refresh && let Some(image) = self.built(&recipe)? {
+        if !options.refresh
+            && let Some(image) = self.built(&recipe)?
+        {
             for layer in &recipe.layers {
                 let step = step_name(layer);
-                progress.event(Event::Started { step: &step, total: None });
-                progress.event(Event::Finished { step: &step, cached: true });
+                progress.event(Event::Started {
+                    step: &step,
+                    total: None,
+                });
+                progress.event(Event::Finished {
+                    step: &step,
+                    cached: true,
+                });
             }
             return Ok(image);
         }
@@ -151,7 +159,10 @@ impl Job<'_> {
         let mut remake = self.options.refresh;
         for layer in &self.recipe.layers {
             let step = step_name(layer);
-            self.progress.event(Event::Started { step: &step, total: None });
+            self.progress.event(Event::Started {
+                step: &step,
+                total: None,
+            });
             let cached = if remake { None } else { self.cached(layer)? };
             let was_cached = cached.is_some();
             let diff_id = match cached {
@@ -173,7 +184,10 @@ impl Job<'_> {
 
     fn cached(&self, layer: &Layer) -> Result<Option<Digest>, ImageError> {
         let file = self.cache_file(layer);
-        let Some(diff_id) = std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()) else {
+        let Some(diff_id) = std::fs::read_to_string(file)
+            .ok()
+            .and_then(|text| text.parse().ok())
+        else {
             return Ok(None);
         };
         Ok(self.store.layer_info(&diff_id)?.map(|_| diff_id))
@@ -189,7 +203,15 @@ impl Job<'_> {
         let on_line = |line: &str| self.progress.event(Event::Line { step, line });
         match &layer.step {
             Step::Debian { suite, packages } => {
-                debian::make(step, &tree, suite, packages, self.options, self.cancel, &on_line)?;
+                debian::make(
+                    step,
+                    &tree,
+                    suite,
+                    packages,
+                    self.options,
+                    self.cancel,
+                    &on_line,
+                )?;
             }
             Step::Script(script) => {
                 let command = self.script_command(staging.path(), &tree, script, below)?;
@@ -206,7 +228,8 @@ impl Job<'_> {
         })?;
         on_line("writing to disk");
         self.store.commit_layer(&tree, &diff_id, bytes)?;
-        self.store.write(&self.cache_file(layer), diff_id.to_string().as_bytes())?;
+        self.store
+            .write(&self.cache_file(layer), diff_id.to_string().as_bytes())?;
         Ok(diff_id)
     }
 
@@ -230,8 +253,15 @@ impl Job<'_> {
         let mut command = program::isolated();
         command.envs(self.options.inside());
         command.args(["sh", "-c", ENTER, "enter"]);
-        command.arg(&root).arg(lower.join(":")).arg(upper).arg(&work).arg(&self.recipe.dir);
-        command.arg(self.options.ca_bundle.as_deref().unwrap_or(Path::new(""))).arg(script);
+        command
+            .arg(&root)
+            .arg(lower.join(":"))
+            .arg(upper)
+            .arg(&work)
+            .arg(&self.recipe.dir);
+        command
+            .arg(self.options.ca_bundle.as_deref().unwrap_or(Path::new("")))
+            .arg(script);
         Ok(command)
     }
 
@@ -255,12 +285,17 @@ impl Job<'_> {
         let config = serde_json::to_vec(&config).expect("a config is always JSON");
         let manifest = manifest_for(&config, layers);
         let recipe = (RECIPE.to_owned(), self.recipe.key().to_string());
-        self.store.publish(&self.recipe.name, &config, &manifest, [recipe])
+        self.store
+            .publish(&self.recipe.name, &config, &manifest, [recipe])
     }
 }
 
 fn check_programs() -> Result<(), BuildError> {
-    for (program, package) in [("mmdebstrap", "mmdebstrap"), ("unshare", "util-linux"), ("setpriv", "util-linux")] {
+    for (program, package) in [
+        ("mmdebstrap", "mmdebstrap"),
+        ("unshare", "util-linux"),
+        ("setpriv", "util-linux"),
+    ] {
         match Command::new(program).arg("--version").output() {
             Ok(_) => {}
             Err(_) => return Err(BuildError::Missing { program, package }),
@@ -271,7 +306,9 @@ fn check_programs() -> Result<(), BuildError> {
 
 /// The time in RFC 3339, which is what the `created` field of a config wants.
 pub(crate) fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
     rfc3339(seconds)
 }
 

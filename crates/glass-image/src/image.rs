@@ -40,7 +40,13 @@ pub struct ImageConfig {
 }
 
 impl Image {
-    pub(crate) fn new(name: String, digest: Digest, size_bytes: u64, layers: Vec<PathBuf>, config: Config) -> Self {
+    pub(crate) fn new(
+        name: String,
+        digest: Digest,
+        size_bytes: u64,
+        layers: Vec<PathBuf>,
+        config: Config,
+    ) -> Self {
         Self {
             name,
             digest,
@@ -83,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_config_without_anything_gives_an_empty_one() {
-        assert_eq!(ImageConfig::from(RunConfig::default()), ImageConfig::default());
+        assert_eq!(
+            ImageConfig::from(RunConfig::default()),
+            ImageConfig::default()
+        );
     }
 
     #[test]
@@ -95,7 +104,10 @@ mod tests {
         let config = ImageConfig::from(config);
         assert_eq!(
             config.env,
-            [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x=y".to_owned())]
+            [
+                ("A".to_owned(), "1".to_owned()),
+                ("B".to_owned(), "x=y".to_owned())
+            ]
         );
         assert_eq!(config.exposed_ports, [80]);
         assert_eq!(config.user, None);

@@ -21,7 +21,8 @@ use crate::incoming::{self, parse, read_document, verify};
 use crate::index::Named;
 use crate::progress::{Event, Progress};
 use crate::spec::{
-    CONFIG, Config, DOCKER_INDEX, Descriptor, INDEX, Index, LAYER, MANIFEST, Manifest, Platform, RootFs, RunConfig,
+    CONFIG, Config, DOCKER_INDEX, Descriptor, INDEX, Index, LAYER, MANIFEST, Manifest, Platform,
+    RootFs, RunConfig,
 };
 use crate::store::ImageStore;
 
@@ -168,11 +169,20 @@ impl Import<'_> {
         let manifest: Manifest = parse("manifest", &manifest_bytes)?;
         let config: Config = parse("config", &config_bytes)?;
         let mut left = self.store.limits;
-        for ((descriptor, diff_id), file) in incoming::layers(&manifest, &config)?.into_iter().zip(files) {
-            self.store
-                .add_layer(&file, &descriptor, &diff_id, &mut left, self.cancel, self.progress)?;
+        for ((descriptor, diff_id), file) in
+            incoming::layers(&manifest, &config)?.into_iter().zip(files)
+        {
+            self.store.add_layer(
+                &file,
+                &descriptor,
+                &diff_id,
+                &mut left,
+                self.cancel,
+                self.progress,
+            )?;
         }
-        self.store.publish(self.name, &config_bytes, &manifest_bytes, [])
+        self.store
+            .publish(self.name, &config_bytes, &manifest_bytes, [])
     }
 
     /// Writes the files of the archive to disk, where they can be read in any order.
@@ -192,22 +202,36 @@ impl Import<'_> {
                 ArchiveError::entry(&entry.path, "its path leads out of the archive")
             })?;
             if staged.files.len() + staged.links.len() >= FILES_LIMIT {
-                return Err(ArchiveError::entry(&entry.path, "an archive of an image has no more than 4000 files").into());
+                return Err(ArchiveError::entry(
+                    &entry.path,
+                    "an archive of an image has no more than 4000 files",
+                )
+                .into());
             }
             if entry.kind.is_symlink() || entry.kind.is_hard_link() {
-                let from = if entry.kind.is_symlink() { &path[..] } else { b"" };
-                staged.links.insert(path.clone(), link_target(from, &entry.link));
+                let from = if entry.kind.is_symlink() {
+                    &path[..]
+                } else {
+                    b""
+                };
+                staged
+                    .links
+                    .insert(path.clone(), link_target(from, &entry.link));
             } else if entry.kind.is_file() {
-                left = left.checked_sub(entry.size).ok_or_else(|| ArchiveError::TooLarge {
-                    entry: crate::archive::shown(&entry.path),
-                    limit: self.store.limits.bytes,
-                    unit: "bytes",
-                })?;
+                left = left
+                    .checked_sub(entry.size)
+                    .ok_or_else(|| ArchiveError::TooLarge {
+                        entry: crate::archive::shown(&entry.path),
+                        limit: self.store.limits.bytes,
+                        unit: "bytes",
+                    })?;
                 let file = dir.join(staged.files.len().to_string());
                 let mut out = File::create(&file).at(&file)?;
-                std::io::copy(&mut entries.data(), &mut out).map_err(|error| match error.kind() {
-                    std::io::ErrorKind::StorageFull => ImageError::io(&file, error),
-                    _ => ArchiveError::Unreadable(error).into(),
+                std::io::copy(&mut entries.data(), &mut out).map_err(|error| {
+                    match error.kind() {
+                        std::io::ErrorKind::StorageFull => ImageError::io(&file, error),
+                        _ => ArchiveError::Unreadable(error).into(),
+                    }
                 })?;
                 done += entry.size;
                 self.progress.event(Event::Bytes { step, done });
@@ -216,12 +240,18 @@ impl Import<'_> {
                 }
             }
         }
-        self.progress.event(Event::Finished { step, cached: false });
+        self.progress.event(Event::Finished {
+            step,
+            cached: false,
+        });
         Ok(staged)
     }
 
     fn oci(&self, staged: &Staged) -> Result<(Vec<u8>, Vec<u8>, Vec<PathBuf>), ImageError> {
-        let mut index: Index = parse("index.json", &read_document(staged.get("index.json")?, "index.json")?)?;
+        let mut index: Index = parse(
+            "index.json",
+            &read_document(staged.get("index.json")?, "index.json")?,
+        )?;
         // An index may hold an index per image, which holds a manifest per platform.
         for _ in 0..3 {
             let chosen = incoming::choose(&index)?;
@@ -257,12 +287,16 @@ impl Import<'_> {
         }
         // Such an archive has no manifest of its own. Its layers are promised by the config alone.
         let mut layers = Vec::new();
-        for (file, diff_id) in files.iter().zip(&config.rootfs.diff_ids) {
+        for file in &files {
             let bytes = std::fs::metadata(file).at(file)?.len();
-            layers.push(Descriptor::new(LAYER, diff_id.clone(), bytes));
+            layers.push(Descriptor::new(LAYER, incoming::digest_of(file)?, bytes));
         }
         if files.len() != config.rootfs.diff_ids.len() {
-            return Err(ArchiveError::document("manifest.json", "it and the config list different layers").into());
+            return Err(ArchiveError::document(
+                "manifest.json",
+                "it and the config list different layers",
+            )
+            .into());
         }
         Ok((manifest_for(&config_bytes, layers), config_bytes, files))
     }
@@ -273,9 +307,15 @@ impl Import<'_> {
         let staging = self.store.staging()?;
         let tree = staging.path().join("tree");
         let mut left: Limits = self.store.limits;
-        let unpacked = self.store.unpack_layer(self.archive, &tree, &mut left, self.cancel)?;
-        self.store.commit_layer(&tree, &unpacked.diff_id, unpacked.bytes)?;
-        self.progress.event(Event::Finished { step, cached: false });
+        let unpacked = self
+            .store
+            .unpack_layer(self.archive, &tree, &mut left, self.cancel)?;
+        self.store
+            .commit_layer(&tree, &unpacked.diff_id, unpacked.bytes)?;
+        self.progress.event(Event::Finished {
+            step,
+            cached: false,
+        });
         let platform = Platform::host();
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let config = Config {

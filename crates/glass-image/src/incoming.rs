@@ -15,7 +15,10 @@ use crate::spec::{Config, Descriptor, Index, LAYERS_LIMIT, Manifest, Platform};
 use crate::store::ImageStore;
 
 /// The layers of an image, the lowest first: where its archive is, and its name in the store.
-pub(crate) fn layers(manifest: &Manifest, config: &Config) -> Result<Vec<(Descriptor, Digest)>, ArchiveError> {
+pub(crate) fn layers(
+    manifest: &Manifest,
+    config: &Config,
+) -> Result<Vec<(Descriptor, Digest)>, ArchiveError> {
     let host = Platform::host();
     if config.os != host.os || config.architecture != host.architecture {
         return Err(ArchiveError::document(
@@ -39,7 +42,12 @@ pub(crate) fn layers(manifest: &Manifest, config: &Config) -> Result<Vec<(Descri
             format!("it has {described} layers; 1 to {LAYERS_LIMIT} are possible"),
         ));
     }
-    Ok(manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().cloned()).collect())
+    Ok(manifest
+        .layers
+        .iter()
+        .cloned()
+        .zip(config.rootfs.diff_ids.iter().cloned())
+        .collect())
 }
 
 /// The manifest for this machine.
@@ -61,19 +69,30 @@ pub(crate) fn choose(index: &Index) -> Result<&Descriptor, ArchiveError> {
             "none is for {}/{}; there are: {}",
             host.os,
             host.architecture,
-            if offered.is_empty() { "none with a platform".to_owned() } else { offered.join(", ") }
+            if offered.is_empty() {
+                "none with a platform".to_owned()
+            } else {
+                offered.join(", ")
+            }
         );
         ArchiveError::document("index", reason)
     })
 }
 
 /// Parses a document and says which one when it is none.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ArchiveError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    what: &str,
+    bytes: &[u8],
+) -> Result<T, ArchiveError> {
     serde_json::from_slice(bytes).map_err(|error| ArchiveError::document(what, error))
 }
 
 /// Checks that bytes have the digest that was promised.
-pub(crate) fn verify(what: impl Into<String>, expected: &Digest, found: Digest) -> Result<(), ArchiveError> {
+pub(crate) fn verify(
+    what: impl Into<String>,
+    expected: &Digest,
+    found: Digest,
+) -> Result<(), ArchiveError> {
     if *expected == found {
         return Ok(());
     }
@@ -101,7 +120,18 @@ impl ImageStore {
     ) -> Result<Unpacked, ImageError> {
         let file = File::open(archive).at(archive)?;
         let mut uncompressed = Hashing::new(decompress(file).map_err(ArchiveError::Unreadable)?);
-        unpack(&mut uncompressed, tree, left, cancel)?;
+        unpack(&mut uncompressed, tree, left, cancel).map_err(|error| match error {
+            // The limit is one for the whole image, not what earlier layers have left of it.
+            ImageError::Archive(ArchiveError::TooLarge { entry, unit, .. }) => {
+                let limit = if unit == "bytes" {
+                    self.limits.bytes
+                } else {
+                    self.limits.entries
+                };
+                ArchiveError::TooLarge { entry, limit, unit }.into()
+            }
+            error => error,
+        })?;
         let (diff_id, bytes) = uncompressed.finish();
         Ok(Unpacked { diff_id, bytes })
     }
@@ -117,22 +147,36 @@ impl ImageStore {
         progress: &dyn Progress,
     ) -> Result<(), ImageError> {
         let step = format!("unpack {}", diff_id.short());
-        progress.event(Event::Started { step: &step, total: None });
+        progress.event(Event::Started {
+            step: &step,
+            total: None,
+        });
         let cached = self.layer_info(diff_id)?.is_some();
         if !cached {
             let staging = self.staging()?;
             let tree = staging.path().join("tree");
-            verify(format!("layer {}", descriptor.digest.short()), &descriptor.digest, digest_of(archive)?)?;
+            verify(
+                format!("layer {}", descriptor.digest.short()),
+                &descriptor.digest,
+                digest_of(archive)?,
+            )?;
             let unpacked = self.unpack_layer(archive, &tree, left, cancel)?;
-            verify(format!("layer {}, unpacked,", descriptor.digest.short()), diff_id, unpacked.diff_id)?;
+            verify(
+                format!("layer {}, unpacked,", descriptor.digest.short()),
+                diff_id,
+                unpacked.diff_id,
+            )?;
             self.commit_layer(&tree, diff_id, unpacked.bytes)?;
         }
-        progress.event(Event::Finished { step: &step, cached });
+        progress.event(Event::Finished {
+            step: &step,
+            cached,
+        });
         Ok(())
     }
 }
 
-fn digest_of(path: &Path) -> Result<Digest, ImageError> {
+pub(crate) fn digest_of(path: &Path) -> Result<Digest, ImageError> {
     let mut hashing = Hashing::new(File::open(path).at(path)?);
     let mut buffer = vec![0; 1 << 18];
     while hashing.read(&mut buffer).at(path)? > 0 {}
@@ -143,9 +187,13 @@ fn digest_of(path: &Path) -> Result<Digest, ImageError> {
 pub(crate) fn read_document(path: &Path, what: &str) -> Result<Vec<u8>, ImageError> {
     let limit = crate::spec::DOCUMENT_LIMIT;
     let mut bytes = Vec::new();
-    io::Read::take(File::open(path).at(path)?, limit + 1).read_to_end(&mut bytes).at(path)?;
+    io::Read::take(File::open(path).at(path)?, limit + 1)
+        .read_to_end(&mut bytes)
+        .at(path)?;
     if bytes.len() as u64 > limit {
-        return Err(ArchiveError::document(what, format!("it is longer than {limit} bytes")).into());
+        return Err(
+            ArchiveError::document(what, format!("it is longer than {limit} bytes")).into(),
+        );
     }
     Ok(bytes)
 }

@@ -40,9 +40,14 @@ impl Named {
             _ => (name, "latest"),
         };
         if !repository.chars().all(plain) {
-            return Err(invalid("use lower-case letters, digits and `.`, `_`, `-`, `/`"));
+            return Err(invalid(
+                "use lower-case letters, digits and `.`, `_`, `-`, `/`",
+            ));
         }
-        if repository.split('/').any(|part| !part.starts_with(|c: char| c.is_ascii_alphanumeric())) {
+        if repository
+            .split('/')
+            .any(|part| !part.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        {
             return Err(invalid("every part has to begin with a letter or digit"));
         }
         let tag_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -78,7 +83,10 @@ fn short(name: &str) -> &str {
 
 /// What people call an entry of the index.
 pub(crate) fn name_of(entry: &Descriptor) -> String {
-    match (entry.annotations.get(NAME), entry.annotations.get(FORMER_NAME)) {
+    match (
+        entry.annotations.get(NAME),
+        entry.annotations.get(FORMER_NAME),
+    ) {
         (Some(name), _) => short(name).to_owned(),
         (None, Some(former)) => format!("{}@{}", short(former), entry.digest),
         (None, None) => entry.digest.to_string(),
@@ -113,7 +121,9 @@ impl ImageStore {
         let mut index = self.index()?;
         let result = change(&mut index)?;
         let path = self.root.join("index.json");
-        let bytes = serde_json::to_vec_pretty(&index).map_err(io::Error::from).at(&path)?;
+        let bytes = serde_json::to_vec_pretty(&index)
+            .map_err(io::Error::from)
+            .at(&path)?;
         self.write(&path, &bytes)?;
         Ok(result)
     }
@@ -135,7 +145,9 @@ impl ImageStore {
                 }
             }
             // An image that has a name again, or still, needs no entry for its former one.
-            index.manifests.retain(|old| !(old.digest == entry.digest && is_former(old)));
+            index
+                .manifests
+                .retain(|old| !(old.digest == entry.digest && is_former(old)));
             index.manifests.push(entry);
             Ok(())
         })
@@ -161,7 +173,9 @@ mod tests {
 
     #[test]
     fn a_name_that_could_be_a_path_or_an_option_is_refused() {
-        for bad in ["", "../x", "/x", "-x", "a//b", "a b", "UPPER", "a:", "a:b c", "a/../b", "ä", "a@b"] {
+        for bad in [
+            "", "../x", "/x", "-x", "a//b", "a b", "UPPER", "a:", "a:b c", "a/../b", "ä", "a@b",
+        ] {
             assert!(Named::parse(bad).is_err(), "{bad}");
         }
     }

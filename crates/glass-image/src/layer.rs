@@ -43,7 +43,12 @@ pub struct Removed {
 
 impl ImageStore {
     /// Makes an unpacked tree a layer of the store.
-    pub(crate) fn commit_layer(&self, tree: &Path, diff_id: &Digest, bytes: u64) -> Result<(), ImageError> {
+    pub(crate) fn commit_layer(
+        &self,
+        tree: &Path,
+        diff_id: &Digest,
+        bytes: u64,
+    ) -> Result<(), ImageError> {
         let dir = self.layer_dir(diff_id);
         if dir.is_dir() {
             return Ok(());
@@ -69,7 +74,11 @@ impl ImageStore {
     ///
     /// # Errors
     /// [`ImageError::Unknown`], [`ImageError::InUse`], or when files cannot be removed.
-    pub fn remove(&self, name: &str, in_use: &dyn Fn(&Image) -> Vec<String>) -> Result<Removed, ImageError> {
+    pub fn remove(
+        &self,
+        name: &str,
+        in_use: &dyn Fn(&Image) -> Vec<String>,
+    ) -> Result<Removed, ImageError> {
         let image = self.get(name)?;
         let named = Named::parse(name)?;
         let removed = self.change_index(|index| {
@@ -77,7 +86,12 @@ impl ImageStore {
                 return Ok(0);
             };
             let (entry_name, digest) = (name_of(entry), entry.digest.clone());
-            let last = index.manifests.iter().filter(|m| m.digest == digest).count() == 1;
+            let last = index
+                .manifests
+                .iter()
+                .filter(|m| m.digest == digest)
+                .count()
+                == 1;
             if last {
                 let by = in_use(&image);
                 if !by.is_empty() {
@@ -87,7 +101,9 @@ impl ImageStore {
                     });
                 }
             }
-            index.manifests.retain(|m| m.digest != digest || name_of(m) != entry_name);
+            index
+                .manifests
+                .retain(|m| m.digest != digest || name_of(m) != entry_name);
             Ok(1)
         })?;
         self.collect(removed)
@@ -168,7 +184,10 @@ impl ImageStore {
         let mut steps = Vec::new();
         for file in fs::read_dir(&dir).at(&dir)? {
             let file = file.at(&dir)?.path();
-            if let Some(diff_id) = fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
+            if let Some(diff_id) = fs::read_to_string(&file)
+                .ok()
+                .and_then(|text| text.parse().ok())
+            {
                 steps.push((file, diff_id));
             }
         }
@@ -180,7 +199,10 @@ impl ImageStore {
         let mut removed = Removed::default();
         for file in fs::read_dir(&dir).at(&dir)? {
             let path = file.at(&dir)?.path();
-            let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+            let stem = path
+                .file_stem()
+                .and_then(|s| s.to_str())
+                .unwrap_or_default();
             let digest = stem.replacen('-', ":", 1).parse::<Digest>();
             if digest.as_ref().is_ok_and(|d| needed.contains(d)) {
                 continue;

@@ -1,6 +1,6 @@
 //! A content-addressed store of OCI images: what a sandbox starts from.
 //!
-//! Images come in by [`ImageStore::build`] from a recipe, [`ImageStore::import`] from an archive, and lie there unpacked, one directory per layer, so that
+//! Images come in by [`ImageStore::build`] from a recipe, [`ImageStore::pull`] from a registry or [`ImageStore::import`] from an archive, and lie there unpacked, one directory per layer, so that
 //! starting a sandbox is one overlay mount.
 #![deny(missing_docs)]
 
@@ -27,5 +27,5 @@ pub use error::ImageError;
 pub use image::{Image, ImageConfig};
 pub use layer::Removed;
 pub use progress::{Event, Progress, Silent};
-pub use registry::PullError;
+pub use registry::{Credentials, PullError, PullOptions};
 pub use store::ImageStore;

@@ -23,7 +23,11 @@ pub(crate) const CAPABILITY: &str = "security.capability";
 /// Digest and length of the archive of a tree.
 pub(crate) fn digest(tree: &Path, cancel: &Cancel) -> io::Result<(Digest, u64)> {
     let mut hashing = Hashing::new(io::sink());
-    pack(tree, io::BufWriter::with_capacity(1 << 18, &mut hashing), cancel)?;
+    pack(
+        tree,
+        io::BufWriter::with_capacity(1 << 18, &mut hashing),
+        cancel,
+    )?;
     Ok(hashing.finish())
 }
 
@@ -71,7 +75,11 @@ impl<W: Write> Packer<W> {
 
         if kind.is_dir() {
             header.set_entry_type(EntryType::Directory);
-            let name = if path.as_os_str().is_empty() { Path::new("./") } else { path };
+            let name = if path.as_os_str().is_empty() {
+                Path::new("./")
+            } else {
+                path
+            };
             self.out.append_data(&mut header, name, io::empty())?;
             if attribute(on_disk, OPAQUE)?.is_some_and(|value| value == b"y") {
                 self.mark(&path.join(".wh..wh..opq"))?;
@@ -82,7 +90,8 @@ impl<W: Write> Packer<W> {
             self.mark(&path.with_file_name(name))?;
         } else if kind.is_symlink() {
             header.set_entry_type(EntryType::Symlink);
-            self.out.append_link(&mut header, path, fs::read_link(on_disk)?)?;
+            self.out
+                .append_link(&mut header, path, fs::read_link(on_disk)?)?;
         } else if kind.is_fifo() {
             header.set_entry_type(EntryType::Fifo);
             self.out.append_data(&mut header, path, io::empty())?;
@@ -96,11 +105,13 @@ impl<W: Write> Packer<W> {
             }
             if let Some(capability) = attribute(on_disk, CAPABILITY)? {
                 let key = format!("SCHILY.xattr.{CAPABILITY}");
-                self.out.append_pax_extensions([(key.as_str(), capability.as_slice())])?;
+                self.out
+                    .append_pax_extensions([(key.as_str(), capability.as_slice())])?;
             }
             header.set_entry_type(EntryType::Regular);
             header.set_size(metadata.len());
-            self.out.append_data(&mut header, path, File::open(on_disk)?)?;
+            self.out
+                .append_data(&mut header, path, File::open(on_disk)?)?;
         }
         // Sockets and devices mean nothing without the process or host that made them.
         Ok(())

@@ -111,14 +111,22 @@ impl ImageStore {
         let mut size = 0;
         let mut layers = Vec::with_capacity(config.rootfs.diff_ids.len());
         for diff_id in &config.rootfs.diff_ids {
-            let info = self.layer_info(diff_id)?.ok_or_else(|| ImageError::Corrupt {
-                path: self.layer_dir(diff_id),
-                reason: format!("image {name} needs this layer and it is gone"),
-            })?;
+            let info = self
+                .layer_info(diff_id)?
+                .ok_or_else(|| ImageError::Corrupt {
+                    path: self.layer_dir(diff_id),
+                    reason: format!("image {name} needs this layer and it is gone"),
+                })?;
             size += info.bytes;
             layers.push(self.layer_dir(diff_id));
         }
-        Ok(Image::new(name.to_owned(), digest.clone(), size, layers, config))
+        Ok(Image::new(
+            name.to_owned(),
+            digest.clone(),
+            size,
+            layers,
+            config,
+        ))
     }
 
     /// The manifest of that digest and its config.
@@ -132,7 +140,9 @@ impl ImageStore {
         let path = self.blob(digest);
         let mut bytes = Vec::new();
         let file = File::open(&path).at(&path)?;
-        file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes).at(&path)?;
+        file.take(DOCUMENT_LIMIT)
+            .read_to_end(&mut bytes)
+            .at(&path)?;
         let corrupt = |reason: String| ImageError::Corrupt {
             path: path.clone(),
             reason,
@@ -154,7 +164,10 @@ impl ImageStore {
         self.put_blob(config)?;
         let digest = self.put_blob(manifest)?;
         let parsed: Manifest = self.document(&digest)?;
-        debug_assert!(parsed.layers.len() <= LAYERS_LIMIT, "callers check the number of layers");
+        debug_assert!(
+            parsed.layers.len() <= LAYERS_LIMIT,
+            "callers check the number of layers"
+        );
         // Fails before the name is given when anything is missing.
         let image = self.image(&Named::parse(name)?.short(), &digest)?;
         let media_type = if parsed.media_type.is_empty() {
@@ -188,17 +201,25 @@ impl ImageStore {
 
     /// Where an unpacked layer is, or would be.
     pub(crate) fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
-        self.root.join("layers").join(format!("sha256-{}", diff_id.hex()))
+        self.root
+            .join("layers")
+            .join(format!("sha256-{}", diff_id.hex()))
     }
 
     /// Replaces a file of the store, whole or not at all.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
-        let dir = path.parent().expect("files of the store are in directories");
+        let dir = path
+            .parent()
+            .expect("files of the store are in directories");
         // Not in `tmp`, which another process may be sweeping: this write needs no `work` lock.
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir).at(path)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(dir)
+            .at(path)?;
         io::Write::write_all(&mut file, bytes).at(path)?;
         file.as_file().sync_all().at(path)?;
-        file.persist(path).map_err(|e| ImageError::io(path, e.error))?;
+        file.persist(path)
+            .map_err(|e| ImageError::io(path, e.error))?;
         File::open(dir).and_then(|d| d.sync_all()).at(dir)
     }
 
@@ -210,7 +231,11 @@ impl ImageStore {
 
     pub(crate) fn lock(&self, name: &str, operation: FlockOperation) -> Result<File, ImageError> {
         let path = self.root.join(name);
-        let file = File::options().create(true).append(true).open(&path).at(&path)?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .at(&path)?;
         // Retried because a signal may interrupt the wait.
         loop {
             match flock(&file, operation) {

@@ -74,7 +74,9 @@ impl<R: BufRead> Read for Frames<R> {
             }
             let decoder = StreamingDecoder::new(reader).map_err(|error| {
                 let reason = match error {
-                    FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { .. }) => "a skipped frame",
+                    FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                        ..
+                    }) => "a skipped frame",
                     _ => "damaged zstd data",
                 };
                 io::Error::new(io::ErrorKind::InvalidData, reason)

@@ -54,7 +54,9 @@ struct Overrides {
 impl<R: Read> Entries<R> {
     pub(crate) fn new(reader: R, limits: Limits) -> Self {
         // Headers and padding come on top of the files' bytes.
-        let bytes = limits.bytes.saturating_add(limits.entries.saturating_mul(4 * BLOCK as u64));
+        let bytes = limits
+            .bytes
+            .saturating_add(limits.entries.saturating_mul(4 * BLOCK as u64));
         Self {
             reader: Bounded {
                 inner: reader,
@@ -94,7 +96,9 @@ impl<R: Read> Entries<R> {
                 }
             } else if kind.is_pax_local_extensions() {
                 let records = self.record(size)?;
-                overrides.pax(&records).ok_or_else(|| cut("malformed pax records"))?;
+                overrides
+                    .pax(&records)
+                    .ok_or_else(|| cut("malformed pax records"))?;
             } else if kind.is_pax_global_extensions() {
                 // Comments of whoever made the archive; nobody uses them for more.
                 self.record(size)?;
@@ -115,8 +119,15 @@ impl<R: Read> Entries<R> {
         Ok(())
     }
 
-    fn entry(&mut self, header: &Header, size: u64, overrides: Overrides) -> Result<Entry, ArchiveError> {
-        let path = overrides.path.unwrap_or_else(|| header.path_bytes().into_owned());
+    fn entry(
+        &mut self,
+        header: &Header,
+        size: u64,
+        overrides: Overrides,
+    ) -> Result<Entry, ArchiveError> {
+        let path = overrides
+            .path
+            .unwrap_or_else(|| header.path_bytes().into_owned());
         if overrides.sparse || header.entry_type().is_gnu_sparse() {
             return Err(ArchiveError::entry(&path, "sparse files are not supported"));
         }
@@ -132,20 +143,27 @@ impl<R: Read> Entries<R> {
         }
         self.data = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
-        let number = |number: u64| u32::try_from(number).map_err(|_| ArchiveError::entry(&path, "its owner is no number of 32 bits"));
+        let number = |number: u64| {
+            u32::try_from(number)
+                .map_err(|_| ArchiveError::entry(&path, "its owner is no number of 32 bits"))
+        };
         let field = |field: io::Result<u64>| field.map_err(ArchiveError::Unreadable);
         Ok(Entry {
             link: match overrides.link {
                 Some(link) => link,
-                None => header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default(),
+                None => header
+                    .link_name_bytes()
+                    .map(std::borrow::Cow::into_owned)
+                    .unwrap_or_default(),
             },
             kind,
             mode: header.mode().map_err(ArchiveError::Unreadable)? & 0o7777,
             uid: number(overrides.uid.map_or_else(|| field(header.uid()), Ok)?)?,
             gid: number(overrides.gid.map_or_else(|| field(header.gid()), Ok)?)?,
-            mtime: overrides
-                .mtime
-                .map_or_else(|| field(header.mtime()).map(|m| i64::try_from(m).unwrap_or(0)), Ok)?,
+            mtime: overrides.mtime.map_or_else(
+                || field(header.mtime()).map(|m| i64::try_from(m).unwrap_or(0)),
+                Ok,
+            )?,
             size,
             attributes: overrides.attributes,
             path,
@@ -169,7 +187,12 @@ impl<R: Read> Entries<R> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let sum = block[..148].iter().chain(&block[156..]).map(|b| u32::from(*b)).sum::<u32>() + 8 * 32;
+        let sum = block[..148]
+            .iter()
+            .chain(&block[156..])
+            .map(|b| u32::from(*b))
+            .sum::<u32>()
+            + 8 * 32;
         let header = Header::from_byte_slice(&block);
         if header.cksum().map_err(ArchiveError::Unreadable)? != sum {
             return Err(cut("a header has a wrong checksum"));
@@ -184,12 +207,15 @@ impl<R: Read> Entries<R> {
         self.data = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
         let mut record = Vec::new();
-        Data(self).read_to_end(&mut record).map_err(ArchiveError::Unreadable)?;
+        Data(self)
+            .read_to_end(&mut record)
+            .map_err(ArchiveError::Unreadable)?;
         Ok(record)
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), ArchiveError> {
-        let skipped = io::copy(&mut (&mut self.reader).take(bytes), &mut io::sink()).map_err(|e| self.unreadable(e))?;
+        let skipped = io::copy(&mut (&mut self.reader).take(bytes), &mut io::sink())
+            .map_err(|e| self.unreadable(e))?;
         if skipped < bytes {
             return Err(cut("it ends within a file"));
         }
@@ -199,7 +225,11 @@ impl<R: Read> Entries<R> {
     fn too_large(&self, path: &[u8], unit: &'static str) -> ArchiveError {
         ArchiveError::TooLarge {
             entry: crate::archive::shown(path),
-            limit: if unit == "bytes" { self.limits.bytes } else { self.limits.entries },
+            limit: if unit == "bytes" {
+                self.limits.bytes
+            } else {
+                self.limits.entries
+            },
             unit,
         }
     }
@@ -222,13 +252,18 @@ struct Data<'a, R>(&'a mut Entries<R>);
 
 impl<R: Read> Read for Data<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.0.data).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(self.0.data)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
         let n = self.0.reader.read(&mut buffer[..most])?;
         if n == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends within a file"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it ends within a file",
+            ));
         }
         self.0.data -= n as u64;
         Ok(n)

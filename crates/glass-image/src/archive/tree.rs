@@ -36,7 +36,10 @@ pub(crate) fn components(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     if path.contains(&0) {
         return Err("its path has a NUL byte");
     }
-    let parts: Vec<_> = path.split(|b| *b == b'/').filter(|p| !p.is_empty() && *p != b".").collect();
+    let parts: Vec<_> = path
+        .split(|b| *b == b'/')
+        .filter(|p| !p.is_empty() && *p != b".")
+        .collect();
     if parts.contains(&&b".."[..]) {
         return Err("its path leads out of the image with `..`");
     }
@@ -49,7 +52,11 @@ pub(crate) fn components(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
 impl Tree {
     /// The tree in a directory that exists.
     pub(crate) fn open(dir: &Path) -> rustix::io::Result<Self> {
-        let root = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = rustix::fs::open(
+            dir,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         let root_depth = depth(&root)?;
         Ok(Self {
             root,
@@ -60,7 +67,11 @@ impl Tree {
 
     /// Opens a directory of the tree, which may be its root.
     pub(crate) fn dir(&self, parts: &[&[u8]]) -> rustix::io::Result<OwnedFd> {
-        let path = if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') };
+        let path = if parts.is_empty() {
+            b".".to_vec()
+        } else {
+            parts.join(&b'/')
+        };
         rustix::fs::openat2(
             &self.root,
             path.as_slice(),
@@ -71,7 +82,11 @@ impl Tree {
     }
 
     /// Opens the directory that `parts` name for making something in it. What is missing of it is made.
-    pub(crate) fn parent(&mut self, entry: &[u8], parts: &[&[u8]]) -> Result<OwnedFd, ArchiveError> {
+    pub(crate) fn parent(
+        &mut self,
+        entry: &[u8],
+        parts: &[&[u8]],
+    ) -> Result<OwnedFd, ArchiveError> {
         let key = parts.join(&b'/');
         if let Some((path, dir)) = &self.last
             && *path == key
@@ -79,10 +94,18 @@ impl Tree {
             return dir.try_clone().map_err(|e| ArchiveError::unpack(entry, e));
         }
         let dir = self.make_parent(entry, parts)?;
-        if depth(&dir).map_err(|e| ArchiveError::unpack(entry, e))? > self.root_depth + DEPTH_LIMIT {
-            return Err(ArchiveError::entry(entry, "it lies more than 200 directories deep"));
+        if depth(&dir).map_err(|e| ArchiveError::unpack(entry, e))? > self.root_depth + DEPTH_LIMIT
+        {
+            return Err(ArchiveError::entry(
+                entry,
+                "it lies more than 200 directories deep",
+            ));
         }
-        self.last = Some((key, dir.try_clone().map_err(|e| ArchiveError::unpack(entry, e))?));
+        self.last = Some((
+            key,
+            dir.try_clone()
+                .map_err(|e| ArchiveError::unpack(entry, e))?,
+        ));
         Ok(dir)
     }
 
@@ -93,20 +116,30 @@ impl Tree {
                 match rustix::fs::mkdirat(&above, *name, Mode::from_raw_mode(0o755)) {
                     Ok(()) => {}
                     Err(Errno::EXIST) => {
-                        return Err(ArchiveError::entry(entry, "a link in its path leads nowhere or out of the image"));
+                        return Err(ArchiveError::entry(
+                            entry,
+                            "a link in its path leads nowhere or out of the image",
+                        ));
                     }
                     Err(errno) => return Err(ArchiveError::unpack(entry, errno)),
                 }
                 // Whatever the umask of this process is.
                 rustix::fs::chmodat(&above, *name, Mode::from_raw_mode(0o755), AtFlags::empty())
                     .and_then(|()| {
-                        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                        let flags =
+                            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                         rustix::fs::openat(&above, *name, flags, Mode::empty())
                     })
                     .map_err(|e| ArchiveError::unpack(entry, e))
             }
-            (Err(Errno::NOTDIR), _) => Err(ArchiveError::entry(entry, "a part of its path is not a directory")),
-            (Err(Errno::LOOP), _) => Err(ArchiveError::entry(entry, "links in its path go round in circles")),
+            (Err(Errno::NOTDIR), _) => Err(ArchiveError::entry(
+                entry,
+                "a part of its path is not a directory",
+            )),
+            (Err(Errno::LOOP), _) => Err(ArchiveError::entry(
+                entry,
+                "links in its path go round in circles",
+            )),
             (result, _) => result.map_err(|e| ArchiveError::unpack(entry, e)),
         }
     }
@@ -121,10 +154,17 @@ fn depth(dir: &OwnedFd) -> rustix::io::Result<usize> {
 
 /// What is there under a name, itself, not what it links to.
 pub(crate) fn existing(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<Existing> {
-    let stat = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
+    let stat = rustix::fs::statx(
+        dir,
+        name,
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::BASIC_STATS,
+    )?;
     Ok(match FileType::from_raw_mode(stat.stx_mode.into()) {
         FileType::Directory => Existing::Directory,
-        FileType::CharacterDevice if stat.stx_rdev_major == 0 && stat.stx_rdev_minor == 0 => Existing::Whiteout,
+        FileType::CharacterDevice if stat.stx_rdev_major == 0 && stat.stx_rdev_minor == 0 => {
+            Existing::Whiteout
+        }
         _ => Existing::Other,
     })
 }

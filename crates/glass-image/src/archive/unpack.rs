@@ -34,12 +34,17 @@ pub(crate) fn unpack(
             return Err(ImageError::Cancelled);
         }
         left.entries = left.entries.saturating_sub(1);
-        left.bytes = left.bytes.checked_sub(entry.size).ok_or_else(|| ArchiveError::TooLarge {
-            entry: crate::archive::shown(&entry.path),
-            limit: left.bytes,
-            unit: "bytes",
-        })?;
-        unpacking.entry(&entry, &mut entries).map_err(|error| full(dir, error))?;
+        left.bytes = left
+            .bytes
+            .checked_sub(entry.size)
+            .ok_or_else(|| ArchiveError::TooLarge {
+                entry: crate::archive::shown(&entry.path),
+                limit: left.bytes,
+                unit: "bytes",
+            })?;
+        unpacking
+            .entry(&entry, &mut entries)
+            .map_err(|error| full(dir, error))?;
     }
     unpacking.finish().map_err(|error| full(dir, error))?;
     Ok(entries.drain()?)
@@ -49,7 +54,10 @@ pub(crate) fn unpack(
 fn full(dir: &Path, error: ArchiveError) -> ImageError {
     match error {
         ArchiveError::Unpack { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            if matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
         {
             ImageError::io(dir, source)
         }
@@ -64,7 +72,11 @@ struct Unpacking {
 }
 
 impl Unpacking {
-    fn entry<R: Read>(&mut self, entry: &Entry, entries: &mut Entries<R>) -> Result<(), ArchiveError> {
+    fn entry<R: Read>(
+        &mut self,
+        entry: &Entry,
+        entries: &mut Entries<R>,
+    ) -> Result<(), ArchiveError> {
         let path = &entry.path;
         let parts = components(path).map_err(|reason| ArchiveError::entry(path, reason))?;
         let failed = |errno: Errno| ArchiveError::unpack(path, errno);
@@ -81,7 +93,10 @@ impl Unpacking {
             if above.first() == Some(&&b"dev"[..]) {
                 return Ok(());
             }
-            return Err(ArchiveError::entry(path, "it is a device, and images may have none outside of /dev"));
+            return Err(ArchiveError::entry(
+                path,
+                "it is a device, and images may have none outside of /dev",
+            ));
         }
         let parent = self.tree.parent(path, above)?;
         if let Some(hidden) = name.strip_prefix(b".wh.") {
@@ -127,9 +142,19 @@ impl Unpacking {
             EntryType::Link => self.hard_link(entry, &parent, name),
             EntryType::Fifo => rustix::fs::mknodat(&parent, name, FileType::Fifo, Mode::RUSR, 0)
                 .and_then(|()| own_and_date(entry, &parent, name))
-                .and_then(|()| rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty()))
+                .and_then(|()| {
+                    rustix::fs::chmodat(
+                        &parent,
+                        name,
+                        Mode::from_raw_mode(entry.mode),
+                        AtFlags::empty(),
+                    )
+                })
                 .map_err(failed),
-            _ => Err(ArchiveError::entry(path, "it is of a kind that is not supported")),
+            _ => Err(ArchiveError::entry(
+                path,
+                "it is of a kind that is not supported",
+            )),
         }
     }
 
@@ -142,19 +167,24 @@ impl Unpacking {
 
     fn hard_link(&self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<(), ArchiveError> {
         let refused = |reason| ArchiveError::entry(&entry.path, reason);
-        let target = components(&entry.link).map_err(|_| refused("it is a hard link that leads out of the image"))?;
+        let target = components(&entry.link)
+            .map_err(|_| refused("it is a hard link that leads out of the image"))?;
         let Some((target_name, above)) = target.split_last() else {
             return Err(refused("it is a hard link to nothing"));
         };
         let target_dir = match self.tree.dir(above) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                return Err(refused("it is a hard link to a file that the archive does not have"));
+                return Err(refused(
+                    "it is a hard link to a file that the archive does not have",
+                ));
             }
             result => result.map_err(|errno| ArchiveError::unpack(&entry.path, errno))?,
         };
         // Without AT_SYMLINK_FOLLOW: a link to a symbolic link is a second name of that link.
         match rustix::fs::linkat(&target_dir, *target_name, parent, name, AtFlags::empty()) {
-            Err(Errno::NOENT) => Err(refused("it is a hard link to a file that the archive does not have")),
+            Err(Errno::NOENT) => Err(refused(
+                "it is a hard link to a file that the archive does not have",
+            )),
             Err(Errno::PERM) => Err(refused("it is a hard link to a directory")),
             result => result.map_err(|errno| ArchiveError::unpack(&entry.path, errno)),
         }
@@ -176,13 +206,20 @@ impl Unpacking {
     }
 }
 
-fn file<R: Read>(entry: &Entry, parent: &OwnedFd, name: &[u8], entries: &mut Entries<R>) -> Result<(), ArchiveError> {
+fn file<R: Read>(
+    entry: &Entry,
+    parent: &OwnedFd,
+    name: &[u8],
+    entries: &mut Entries<R>,
+) -> Result<(), ArchiveError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| ArchiveError::unpack(&entry.path, errno))?;
     let mut made = std::fs::File::from(made);
     io::copy(&mut entries.data(), &mut made).map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ArchiveError::unpack(&entry.path, error),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ArchiveError::unpack(&entry.path, error)
+        }
         _ => ArchiveError::Unreadable(error),
     })?;
     finish_open(entry, &made).map_err(|errno| ArchiveError::unpack(&entry.path, errno))
@@ -204,7 +241,13 @@ fn finish_open(entry: &Entry, made: impl AsFd) -> rustix::io::Result<()> {
 
 fn own_and_date(entry: &Entry, parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(
+        parent,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?;
     rustix::fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -221,9 +264,13 @@ fn times(mtime: i64) -> Timestamps {
 
 /// Attributes that steer the host's overlayfs have no business in an archive.
 fn check_attributes(entry: &Entry) -> Result<(), ArchiveError> {
-    let overlay = |name: &str| name.starts_with("trusted.overlay.") || name.starts_with("user.overlay.");
+    let overlay =
+        |name: &str| name.starts_with("trusted.overlay.") || name.starts_with("user.overlay.");
     if entry.attributes.iter().any(|(name, _)| overlay(name)) {
-        return Err(ArchiveError::entry(&entry.path, "it has attributes of overlayfs"));
+        return Err(ArchiveError::entry(
+            &entry.path,
+            "it has attributes of overlayfs",
+        ));
     }
     Ok(())
 }

@@ -42,9 +42,18 @@ pub(crate) fn make(
     let mut command = isolated();
     command.envs(options.env.iter().cloned());
     command.env("TMPDIR", tree.parent().unwrap_or(tree));
-    command.args(["mmdebstrap", "--mode=root", "--format=dir", "--variant=minbase"]);
+    command.args([
+        "mmdebstrap",
+        "--mode=root",
+        "--format=dir",
+        "--variant=minbase",
+    ]);
     command.args(NOT_UNPACKED.map(|setting| format!("--dpkgopt={setting}")));
-    command.args(apt_settings().iter().map(|setting| format!("--aptopt={setting}")));
+    command.args(
+        apt_settings()
+            .iter()
+            .map(|setting| format!("--aptopt={setting}")),
+    );
     if !packages.is_empty() {
         command.arg(format!("--include={}", packages.join(",")));
     }
@@ -57,7 +66,10 @@ pub(crate) fn make(
 /// Debian, or one of another suite, there is nothing, and mmdebstrap takes Debian's own archive.
 fn sources(suite: &str) -> Vec<String> {
     let format = "$(ORIGIN)|$(CODENAME)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)";
-    let listing = output("apt-get", &["indextargets", "--format", format, "Created-By: Packages"]);
+    let listing = output(
+        "apt-get",
+        &["indextargets", "--format", format, "Created-By: Packages"],
+    );
     sources_from(suite, &listing)
 }
 
@@ -83,30 +95,47 @@ fn sources_from(suite: &str, listing: &str) -> Vec<String> {
 }
 
 fn apt_settings() -> Vec<String> {
-    output("apt-config", &["dump", "--no-empty", "--format", "%f \"%v\"%n", "Acquire"])
-        .lines()
-        .filter(|line| APT_SETTINGS.iter().any(|setting| line.starts_with(setting)))
-        .map(str::to_owned)
-        .collect()
+    output(
+        "apt-config",
+        &["dump", "--no-empty", "--format", "%f \"%v\"%n", "Acquire"],
+    )
+    .lines()
+    .filter(|line| APT_SETTINGS.iter().any(|setting| line.starts_with(setting)))
+    .map(str::to_owned)
+    .collect()
 }
 
 /// What a program prints; nothing when it is not there or fails, as on a host without apt.
 fn output(program: &str, arguments: &[&str]) -> String {
     match Command::new(program).args(arguments).output() {
-        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
         Ok(_) | Err(_) => String::new(),
     }
 }
 
 /// Takes out what belongs to the machine that made the tree.
 fn clean(tree: &Path) -> Result<(), ImageError> {
-    for dir in ["dev", "run", "tmp", "var/log", "var/cache/apt", "var/lib/apt/lists", "var/cache/debconf"] {
+    for dir in [
+        "dev",
+        "run",
+        "tmp",
+        "var/log",
+        "var/cache/apt",
+        "var/lib/apt/lists",
+        "var/cache/debconf",
+    ] {
         let dir = tree.join(dir);
         for entry in fs::read_dir(&dir).at(&dir)? {
             crate::layer::remove_tree(&entry.at(&dir)?.path())?;
         }
     }
-    for file in ["etc/apt/apt.conf.d/99mmdebstrap", "var/cache/ldconfig/aux-cache", "etc/machine-id"] {
+    for file in [
+        "etc/apt/apt.conf.d/99mmdebstrap",
+        "var/cache/ldconfig/aux-cache",
+        "etc/machine-id",
+    ] {
         crate::layer::remove_tree(&tree.join(file))?;
     }
     // A sandbox gets its own; they have to be there to be mounted over.
@@ -114,7 +143,8 @@ fn clean(tree: &Path) -> Result<(), ImageError> {
         let file = tree.join(file);
         crate::layer::remove_tree(&file)?;
         fs::write(&file, "").at(&file)?;
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).at(&file)?;
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .at(&file)?;
     }
     Ok(())
 }
@@ -141,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_host_of_another_suite_gives_none() {
-        let listing = "Debian|trixie|http://mirror/debian/|trixie|main\nUbuntu|noble|http://u/|noble|main\n";
+        let listing =
+            "Debian|trixie|http://mirror/debian/|trixie|main\nUbuntu|noble|http://u/|noble|main\n";
         assert!(sources_from("bookworm", listing).is_empty());
         assert!(sources_from("bookworm", "").is_empty());
     }

@@ -31,9 +31,13 @@ impl BuildOptions {
         let mut ca_bundle = None;
         for (name, value) in variables {
             let lower = name.to_ascii_lowercase();
-            let network = matches!(&*lower, "http_proxy" | "https_proxy" | "no_proxy" | "all_proxy" | "ftp_proxy");
+            let network = matches!(
+                &*lower,
+                "http_proxy" | "https_proxy" | "no_proxy" | "all_proxy" | "ftp_proxy"
+            );
             // A path of the host names nothing inside.
-            let setting = (lower.starts_with("pip_") || lower.starts_with("npm_config_")) && !value.starts_with('/');
+            let setting = (lower.starts_with("pip_") || lower.starts_with("npm_config_"))
+                && !value.starts_with('/');
             if network || setting {
                 env.push((name, value));
             } else if name == "SSL_CERT_FILE" {
@@ -62,7 +66,13 @@ impl BuildOptions {
         set("DEBIAN_FRONTEND", "noninteractive");
         set("PYTHONDONTWRITEBYTECODE", "1");
         if self.ca_bundle.as_deref().is_some_and(Path::is_file) {
-            for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "npm_config_cafile"] {
+            for name in [
+                "SSL_CERT_FILE",
+                "CURL_CA_BUNDLE",
+                "PIP_CERT",
+                "NODE_EXTRA_CA_CERTS",
+                "npm_config_cafile",
+            ] {
                 set(name, CA_INSIDE);
             }
         }
@@ -84,8 +94,12 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("PATH", "/evil"),
         ];
-        let options = BuildOptions::from_environment(vars.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        let options =
+            BuildOptions::from_environment(vars.map(|(n, v)| (n.to_owned(), v.to_owned())));
         let names: Vec<_> = options.env.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["HTTPS_PROXY", "PIP_INDEX_URL", "npm_config_registry"]);
+        assert_eq!(
+            names,
+            ["HTTPS_PROXY", "PIP_INDEX_URL", "npm_config_registry"]
+        );
     }
 }

@@ -24,7 +24,17 @@ const LINE_LIMIT: usize = 2_000;
 pub(crate) fn isolated() -> Command {
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"])
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "--",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+        ])
         .args(["--mount-proc", "--propagation", "private", "--"])
         .env_clear()
         .env("PATH", PATH);
@@ -124,7 +134,9 @@ mod tests {
 
     fn shell(script: &str) -> Command {
         let mut command = isolated();
-        command.env("PATH", "/usr/bin:/bin").args(["sh", "-c", script]);
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .args(["sh", "-c", script]);
         command
     }
 
@@ -132,9 +144,14 @@ mod tests {
     fn lines_come_as_they_are_written() {
         let (cancel, _guard) = Cancel::pair().unwrap();
         let seen = Mutex::new(Vec::new());
-        run("x", shell("echo one; echo two >&2; printf three"), &cancel, &|line| {
-            seen.lock().unwrap().push(line.to_owned());
-        })
+        run(
+            "x",
+            shell("echo one; echo two >&2; printf three"),
+            &cancel,
+            &|line| {
+                seen.lock().unwrap().push(line.to_owned());
+            },
+        )
         .unwrap();
         assert_eq!(*seen.lock().unwrap(), ["one", "two", "three"]);
     }
@@ -144,7 +161,10 @@ mod tests {
         let (cancel, _guard) = Cancel::pair().unwrap();
         let error = run("layer tools", shell("seq 100; exit 3"), &cancel, &|_| {}).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("layer tools") && text.contains("exit status: 3"), "{text}");
+        assert!(
+            text.contains("layer tools") && text.contains("exit status: 3"),
+            "{text}"
+        );
         assert!(text.contains("\n61\n") && text.ends_with("\n100"), "{text}");
         assert!(!text.contains("\n60\n"), "{text}");
     }
@@ -154,9 +174,14 @@ mod tests {
         let (cancel, guard) = Cancel::pair().unwrap();
         let guard = Mutex::new(Some(guard));
         // A child in the background, with the pipe and its own session, has to die too; else `run` would not return.
-        let result = run("x", shell("setsid sleep 1000 & echo up; sleep 1000"), &cancel, &|_| {
-            guard.lock().unwrap().take();
-        });
+        let result = run(
+            "x",
+            shell("setsid sleep 1000 & echo up; sleep 1000"),
+            &cancel,
+            &|_| {
+                guard.lock().unwrap().take();
+            },
+        );
         assert!(matches!(result, Err(ImageError::Cancelled)));
     }
 }

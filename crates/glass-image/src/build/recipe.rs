@@ -36,7 +36,10 @@ pub(crate) struct Layer {
 #[derive(Debug)]
 pub(crate) enum Step {
     /// A new Debian system.
-    Debian { suite: String, packages: Vec<String> },
+    Debian {
+        suite: String,
+        packages: Vec<String>,
+    },
     /// A script that changes the layers below.
     Script(String),
 }
@@ -80,25 +83,38 @@ impl Recipe {
             reason,
         };
         let Some(text) = files.get(FILE) else {
-            return Err(BuildError::NoRecipe { dir: dir.to_owned() });
+            return Err(BuildError::NoRecipe {
+                dir: dir.to_owned(),
+            });
         };
         let text = std::str::from_utf8(text).map_err(|e| invalid(e.to_string()))?;
-        let file: RecipeFile = toml::from_str(text).map_err(|e| invalid(e.to_string().trim_end().to_owned()))?;
+        let file: RecipeFile =
+            toml::from_str(text).map_err(|e| invalid(e.to_string().trim_end().to_owned()))?;
         if !matches!(Named::parse(&file.name), Ok(Named::Tag(_))) {
-            return Err(invalid(format!("name `{}` is not a valid image name", file.name)));
+            return Err(invalid(format!(
+                "name `{}` is not a valid image name",
+                file.name
+            )));
         }
         if file.layers.is_empty() || file.layers.len() > LAYERS_LIMIT {
             return Err(invalid(format!("layers: 1 to {LAYERS_LIMIT} are possible")));
         }
         if let Some(bad) = file.config.env.iter().find(|pair| !pair.contains('=')) {
-            return Err(invalid(format!("config.env: `{bad}` is not of the form NAME=value")));
+            return Err(invalid(format!(
+                "config.env: `{bad}` is not of the form NAME=value"
+            )));
         }
 
-        let scripts: BTreeSet<&str> = file.layers.iter().filter_map(|l| l.script.as_deref()).collect();
+        let scripts: BTreeSet<&str> = file
+            .layers
+            .iter()
+            .filter_map(|l| l.script.as_deref())
+            .collect();
         let mut key = Digest::of(Platform::host().architecture.as_bytes());
         let mut layers = Vec::new();
         for (position, table) in file.layers.iter().enumerate() {
-            let step = step(position, table, &files).map_err(|e| invalid(format!("layer `{}`: {e}", table.name)))?;
+            let step = step(position, table, &files)
+                .map_err(|e| invalid(format!("layer `{}`: {e}", table.name)))?;
             key = layer_key(&key, &step, &files, &scripts);
             layers.push(Layer {
                 name: table.name.clone(),
@@ -134,19 +150,31 @@ impl Recipe {
         for layer in &self.layers {
             hasher.part(layer.key.hex().as_bytes());
         }
-        hasher.part(&serde_json::to_vec(&self.config).expect("strings and numbers are always JSON"));
+        hasher
+            .part(&serde_json::to_vec(&self.config).expect("strings and numbers are always JSON"));
         hasher.finish()
     }
 }
 
-fn step(position: usize, table: &LayerTable, files: &BTreeMap<String, Vec<u8>>) -> Result<Step, String> {
+fn step(
+    position: usize,
+    table: &LayerTable,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<Step, String> {
     match (&table.suite, &table.script) {
         (Some(suite), None) if position == 0 => {
             let word = |text: &str| {
                 text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                    && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:".contains(c))
+                    && text
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:".contains(c))
             };
-            if let Some(bad) = table.packages.iter().chain([suite]).find(|text| !word(text)) {
+            if let Some(bad) = table
+                .packages
+                .iter()
+                .chain([suite])
+                .find(|text| !word(text))
+            {
                 return Err(format!("`{bad}` is no name of a Debian package or suite"));
             }
             Ok(Step::Debian {
@@ -158,14 +186,24 @@ fn step(position: usize, table: &LayerTable, files: &BTreeMap<String, Vec<u8>>) 
             if files.contains_key(script) {
                 Ok(Step::Script(script.clone()))
             } else {
-                Err(format!("script `{script}` is not in the recipe's directory"))
+                Err(format!(
+                    "script `{script}` is not in the recipe's directory"
+                ))
             }
         }
-        _ => Err("the first layer needs `suite` and `packages`, every other one `script` alone".to_owned()),
+        _ => Err(
+            "the first layer needs `suite` and `packages`, every other one `script` alone"
+                .to_owned(),
+        ),
     }
 }
 
-fn layer_key(below: &Digest, step: &Step, files: &BTreeMap<String, Vec<u8>>, scripts: &BTreeSet<&str>) -> Digest {
+fn layer_key(
+    below: &Digest,
+    step: &Step,
+    files: &BTreeMap<String, Vec<u8>>,
+    scripts: &BTreeSet<&str>,
+) -> Digest {
     let mut hasher = Hasher::default();
     hasher.part(below.hex().as_bytes());
     match step {
@@ -219,7 +257,11 @@ fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, BuildError> {
                     ),
                 });
             }
-            let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(dir)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
             let content = fs::read(&path).map_err(|e| read(&path, e))?;
             found.insert(name, content);
         }
