@@ -99,19 +99,25 @@ async fn end(guest: &Guest) {
     let reaping = guest.core.reaper.run();
     let ending = async {
         tree::signal_all(Signal::TERM);
-        let mut look = tokio::time::interval(Duration::from_millis(20));
-        let gone = async {
-            while tree::any_left() {
-                look.tick().await;
-            }
-        };
-        if tokio::time::timeout(GRACE, gone).await.is_err() {
-            tree::signal_all(Signal::KILL);
+        if tokio::time::timeout(GRACE, gone(None)).await.is_err() {
+            // One that the kernel holds back does not hold us.
+            let _ = tokio::time::timeout(GRACE, gone(Some(Signal::KILL))).await;
         }
         guest.agents.close();
     };
     tokio::select! {
         _ = reaping => {}
         () = ending => {}
+    }
+}
+
+/// Returns when nothing that descends from the guest is alive. Signals what is there until then.
+async fn gone(signal: Option<Signal>) {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    while tree::any_left() {
+        if let Some(signal) = signal {
+            tree::signal_all(signal);
+        }
+        look.tick().await;
     }
 }

@@ -115,7 +115,10 @@ impl Root {
     }
 
     fn open_at(&self, relative: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let mut flags = flags | OFlags::CLOEXEC;
+        if !flags.contains(OFlags::PATH) {
+            flags |= OFlags::NOCTTY;
+        }
         let resolve = if self.confined {
             ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS
         } else {
