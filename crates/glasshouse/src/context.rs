@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Global;
 use crate::client::Client;
+use crate::daemon::Daemon;
 use crate::failure::{Failure, Naming};
 use crate::render::Out;
 
@@ -39,29 +40,28 @@ impl Context {
         &self.data
     }
 
-    /// The file in which a server leaves its URL.
-    pub(crate) fn url_file(&self) -> PathBuf {
-        self.data.join("server.url")
-    }
-
     /// The server's URL: as given, else what the server of the data directory wrote down, else the default.
     pub(crate) fn server(&self) -> String {
         if let Some(server) = &self.server {
             return server.trim_end_matches('/').to_owned();
         }
-        match std::fs::read_to_string(self.url_file()) {
-            Ok(url) if url.starts_with("http") => url.trim().to_owned(),
-            _ => SERVER.to_owned(),
-        }
+        Daemon::of(&self.data)
+            .url()
+            .unwrap_or_else(|| SERVER.to_owned())
     }
 
     /// A client with the token.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
+        self.client_of(&self.server())
+    }
+
+    /// A client of the server at this URL, with the token.
+    pub(crate) fn client_of(&self, server: &str) -> Result<Client, Failure> {
         let token = match &self.token {
             Some(token) => Some(token.trim().to_owned()),
             None => self.token_file()?,
         };
-        Client::new(&self.server(), token)
+        Client::new(server, token)
     }
 
     fn token_file(&self) -> Result<Option<String>, Failure> {

@@ -10,6 +10,9 @@ use crate::render::Style;
 /// The exit code of a command line that cannot be understood (`EX_USAGE`).
 pub(crate) const USAGE: u8 = 64;
 
+/// The exit code of a program that Ctrl-C ended.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// A failed command.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -30,6 +33,14 @@ impl Failure {
             code: 1,
             problem: None,
             missing: false,
+        }
+    }
+
+    /// Somebody pressed Ctrl-C.
+    pub(crate) fn interrupted() -> Self {
+        Self {
+            code: INTERRUPTED,
+            ..Self::new("interrupted")
         }
     }
 

@@ -12,11 +12,9 @@ use tokio::time::Instant;
 use crate::cli::Work;
 use crate::client::{Client, Message, Next};
 use crate::context::Context;
-use crate::failure::{Failure, Naming};
+use crate::failure::{Failure, INTERRUPTED, Naming};
 use crate::render::{Spinner, Turn, plain};
 
-/// The exit code of a program that an interrupt ended.
-const INTERRUPTED: u8 = 130;
 /// How long an app may take to answer after the agent is done, and how long it may take to be found at all.
 const APP_PATIENCE: Duration = Duration::from_secs(120);
 const APP_NOTICE: Duration = Duration::from_secs(5);

@@ -58,6 +58,16 @@ pub(crate) fn byte_bar(total: Option<u64>, name: &str) -> ProgressBar {
     bar
 }
 
+/// A line that says what a step of unknown length does.
+pub(super) fn step_bar(name: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(template(ProgressStyle::with_template(
+        "{spinner:.cyan} {elapsed:.dim} {wide_msg}",
+    )));
+    bar.set_message(name.to_owned());
+    bar
+}
+
 fn template(style: Result<ProgressStyle, indicatif::style::TemplateError>) -> ProgressStyle {
     style.expect("the templates of this file are well formed")
 }

@@ -9,6 +9,7 @@ pub(crate) struct Style {
 }
 
 impl Style {
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { on: false };
     #[cfg(test)]
     pub(crate) const COLOURED: Self = Self { on: true };

@@ -147,7 +147,14 @@ async fn file(
     let request = client
         .request(Method::PUT, &url, &[("path", path)])
         .body(Body::wrap_stream(stream));
-    let view: FileView = client.json(request).await?;
+    let view: FileView = client.json(request).await.map_err(|failure| {
+        if failure.problem().is_some() {
+            return failure;
+        }
+        failure.with_hint(format!(
+            "while writing {path}: the sandbox may refuse it; try `touch` there with `glasshouse exec`"
+        ))
+    })?;
     // A file that grows or shrinks while it is read must not make the bar lie about the others.
     bar.set_position(before + view.size);
     Ok(view.size)

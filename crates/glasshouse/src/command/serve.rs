@@ -1,0 +1,109 @@
+//! `glasshouse serve`: parse, build, run.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use glass_server::{Config, RuntimeKind, ServeArgs};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{RuntimeArgument, ServeArguments};
+use crate::context::Context;
+use crate::daemon::Daemon;
+use crate::failure::{Failure, Naming};
+
+/// What is logged unless `GLASSHOUSE_LOG` says otherwise.
+const LOG: &str = "info,sqlx=warn,sea_orm=warn,hyper=warn";
+
+pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<ExitCode, Failure> {
+    let detached = arguments.detached;
+    if detached {
+        // Away from the terminal and from whoever started us. Already alone in a session: as good.
+        let _ = rustix::process::setsid();
+    }
+    log()?;
+    let arguments = ServeArgs {
+        data: context.data().to_owned(),
+        listen: arguments.listen,
+        runtime: kind(arguments.runtime),
+        preview_domain: arguments.preview_domain,
+        agents_dir: arguments.agents,
+    };
+    let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
+    let config =
+        Config::load(arguments, variable).map_err(|errors| Failure::usage(errors.to_string()))?;
+    let interrupt = stop_signal(SignalKind::interrupt())?;
+    let terminate = stop_signal(SignalKind::terminate())?;
+    let server = config
+        .build()
+        .await
+        .map_err(|error| Failure::new(described(&error)))?;
+    let daemon = Daemon::of(context.data());
+    let addresses = server.addresses();
+    let first = addresses
+        .first()
+        .expect("a server that was built listens somewhere");
+    let url = daemon.announce(*first)?;
+    for address in addresses {
+        tracing::info!(%address, "listening");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), url, "serving");
+    let line = if context.json || detached {
+        serde_json::json!({ "url": url }).to_string()
+    } else {
+        format!("Glasshouse serves at {url}")
+    };
+    context.out.line(line)?;
+    server.run(either(interrupt, terminate)).await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn kind(runtime: RuntimeArgument) -> RuntimeKind {
+    match runtime {
+        RuntimeArgument::Native => RuntimeKind::Native,
+        RuntimeArgument::Sim => RuntimeKind::Sim,
+    }
+}
+
+fn log() -> Result<(), Failure> {
+    let filter = match std::env::var_os("GLASSHOUSE_LOG").and_then(|text| text.into_string().ok()) {
+        Some(text) => EnvFilter::try_new(&text).map_err(|error| {
+            Failure::usage(format!("GLASSHOUSE_LOG {text:?}: {error}")).with_hint(
+                "give a level such as debug, or targets such as info,glass_runtime=debug",
+            )
+        })?,
+        None => EnvFilter::new(LOG),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init()
+        .naming(|| "the log cannot be set up".to_owned())
+}
+
+fn stop_signal(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).naming(|| "cannot wait for signals".to_owned())
+}
+
+async fn either(mut one: Signal, mut other: Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// The error and its causes in one line.
+pub(crate) fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
+        cause = next.source();
+    }
+    text
+}
