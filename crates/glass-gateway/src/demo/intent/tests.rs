@@ -97,7 +97,7 @@ fn changes_are_known_in_many_words() {
 }
 
 #[test]
-fn test_prompts_are_exact() {
+fn probes_are_exact() {
     let check = |prompt: &str, probe| assert_eq!(Intent::of(prompt, false), Intent::Probe(probe));
     check("sleep 30", Probe::Sleep(30));
     check("Error 429", Probe::Error(429));
