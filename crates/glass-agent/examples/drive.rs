@@ -119,13 +119,18 @@ impl Process {
 impl Processes {
     fn get(&self, key: &str) -> Result<Arc<Process>, LinkError> {
         let running = self.running.lock().expect("no thread panics with the map");
-        running.get(key).cloned().ok_or_else(|| LinkError::Unknown(key.to_owned()))
+        running
+            .get(key)
+            .cloned()
+            .ok_or_else(|| LinkError::Unknown(key.to_owned()))
     }
 
     fn kill(&self, key: &str) -> anyhow::Result<()> {
         let pid = self.get(key)?.pid.to_string();
         // The agent leads its own process group.
-        std::process::Command::new("kill").args(["-9", "--", &format!("-{pid}")]).status()?;
+        std::process::Command::new("kill")
+            .args(["-9", "--", &format!("-{pid}")])
+            .status()?;
         Ok(())
     }
 }
@@ -179,7 +184,12 @@ impl AgentLink for Processes {
     async fn send(&self, key: &str, once: &str, line: &str) -> Result<(), LinkError> {
         let process = self.get(key)?;
         let mut stdin = process.stdin.lock().await;
-        if !process.taken.lock().expect("no thread panics with the set").insert(once.to_owned()) {
+        if !process
+            .taken
+            .lock()
+            .expect("no thread panics with the set")
+            .insert(once.to_owned())
+        {
             return Ok(());
         }
         process.log(LineSource::Stdin, line);
@@ -196,7 +206,9 @@ impl AgentLink for Processes {
     ) -> Result<BoxStream<'static, Result<AgentLine, LinkError>>, LinkError> {
         let process = self.get(key)?;
         let grown = process.grown.subscribe();
-        let first = usize::try_from(from).unwrap_or(usize::MAX).saturating_sub(1);
+        let first = usize::try_from(from)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
         let state = (process, grown, first, false);
         Ok(Box::pin(futures::stream::unfold(
             state,
@@ -213,7 +225,8 @@ impl AgentLink for Processes {
     }
 
     async fn stop(&self, key: &str) -> Result<(), LinkError> {
-        self.kill(key).map_err(|error| LinkError::Broken(error.to_string()))
+        self.kill(key)
+            .map_err(|error| LinkError::Broken(error.to_string()))
     }
 }
 
@@ -297,7 +310,13 @@ async fn main() -> anyhow::Result<()> {
         process_key = outcome.process_key;
         resume_session = outcome.acp_session;
     }
-    let keys: Vec<_> = link.running.lock().expect("no thread panics with the map").keys().cloned().collect();
+    let keys: Vec<_> = link
+        .running
+        .lock()
+        .expect("no thread panics with the map")
+        .keys()
+        .cloned()
+        .collect();
     for key in keys {
         link.stop(&key).await?;
     }

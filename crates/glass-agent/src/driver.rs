@@ -4,8 +4,8 @@
 //! stored line: it reads the log from the first line, the guest ignores what it was told before, and only lines after the
 //! stored one give events.
 //!
-//! Messages are sent only when no line is waiting to be read. So a driver that catches up with a long log does not repeat
-//! all that was ever said.
+//! Messages are sent when no line is waiting to be read, or after many. So a driver that catches up with a long log does not
+//! repeat all that was ever said.
 
 use std::collections::HashSet;
 use std::pin::{Pin, pin};
@@ -17,9 +17,7 @@ use glass_types::{EndReason, Event};
 use tokio::time::{Instant, sleep_until};
 
 use crate::turn::{Ending, Turn, TurnSpec, TurnUsage};
-use crate::{
-    AgentCommand, AgentLine, AgentLink, AgentManifest, EventSink, LineSource, LinkError,
-};
+use crate::{AgentCommand, AgentLine, AgentLink, AgentManifest, EventSink, LineSource, LinkError};
 
 /// An agent that was told to stop has this long before its process is stopped, and then again to be gone.
 const CANCEL_GRACE: Duration = Duration::from_secs(10);
@@ -27,6 +25,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(300);
 /// A link that stays broken for so long is the caller's business.
 const LINK_PATIENCE: Duration = Duration::from_secs(60);
+/// Lines that are read in one go before what is to be said is said.
+const BURST: usize = 256;
 const BACKOFF: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
@@ -156,11 +156,19 @@ pub async fn drive(
     }
     let words = complaint.unwrap_or_else(|| "it said nothing".to_owned());
     Ok(TurnOutcome {
-        reason: if cancelled { EndReason::Cancelled } else { EndReason::Failed },
+        reason: if cancelled {
+            EndReason::Cancelled
+        } else {
+            EndReason::Failed
+        },
         message: Some(format!(
             "{} did not start in the sandbox: {words}. Check that the sandbox's image has it: {}",
             job.agent.name,
-            job.agent.install.split_whitespace().collect::<Vec<_>>().join(" "),
+            job.agent
+                .install
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
         )),
         acp_session: spec.resume_session,
         process_key: second,
@@ -221,7 +229,7 @@ impl Driver<'_> {
                 LinkError::Unknown(_) => return Ok(Some(self.lost())),
                 LinkError::Broken(_) => {}
             }
-            if self.stopping {
+            if self.stopping && Instant::now() >= self.deadline {
                 return Ok(Some(self.given_up()));
             }
             if self.next_line > reached {
@@ -249,10 +257,18 @@ impl Driver<'_> {
             Ok(lines) => lines,
             Err(error) => return Ok(Stretch::Broken(error)),
         };
+        let mut unsaid = 0;
         loop {
-            let next = match lines.next().now_or_never() {
-                Some(line) => Next::Line(line),
+            let waiting = match self.urgent(cancel.as_mut()) {
+                Some(next) => Some(next),
+                None if unsaid >= BURST => None,
+                None => lines.next().now_or_never().map(Next::Line),
+            };
+            unsaid += 1;
+            let next = match waiting {
+                Some(next) => next,
                 None => {
+                    unsaid = 0;
                     if let Err(error) = self.send_pending().await {
                         return Ok(Stretch::Broken(error));
                     }
@@ -276,11 +292,11 @@ impl Driver<'_> {
                 }
                 Next::Deadline if self.stopping => return Ok(Stretch::Ended(self.given_up())),
                 Next::Deadline => {
-                    self.stopping = true;
-                    self.deadline = Instant::now() + CANCEL_GRACE;
                     if let Err(error) = self.link.stop(self.key).await {
                         return Ok(Stretch::Broken(error));
                     }
+                    self.stopping = true;
+                    self.deadline = Instant::now() + CANCEL_GRACE;
                 }
             }
         }
@@ -295,12 +311,27 @@ impl Driver<'_> {
         self.link.lines(self.key, self.next_line).await
     }
 
+    /// What must not wait until an agent that never stops talking does.
+    fn urgent<C: Future<Output = ()> + futures::future::FusedFuture>(
+        &self,
+        cancel: Pin<&mut C>,
+    ) -> Option<Next> {
+        if !cancel.is_terminated() && cancel.now_or_never().is_some() {
+            return Some(Next::Cancel);
+        }
+        (self.is_timed() && Instant::now() >= self.deadline).then_some(Next::Deadline)
+    }
+
+    fn is_timed(&self) -> bool {
+        self.stopping || self.turn.is_cancelling() || !self.turn.has_begun()
+    }
+
     async fn wait<C: Future<Output = ()> + futures::future::FusedFuture>(
         &self,
         lines: &mut Lines,
         mut cancel: Pin<&mut C>,
     ) -> Next {
-        let timed = self.stopping || self.turn.is_cancelling() || !self.turn.has_begun();
+        let timed = self.is_timed();
         tokio::select! {
             biased;
             line = lines.next() => Next::Line(line),
@@ -312,7 +343,9 @@ impl Driver<'_> {
     async fn send_pending(&mut self) -> Result<(), LinkError> {
         for message in self.turn.pending() {
             if !self.sent.contains(&message.once) {
-                self.link.send(self.key, &message.once, &message.line).await?;
+                self.link
+                    .send(self.key, &message.once, &message.line)
+                    .await?;
                 self.sent.insert(message.once);
             }
         }
@@ -362,7 +395,9 @@ impl Driver<'_> {
         if self.turn.is_cancelling() {
             return Ending {
                 reason: EndReason::Cancelled,
-                message: Some("the agent did not confirm; if it still works, stop the sandbox".to_owned()),
+                message: Some(
+                    "the agent did not confirm; if it still works, stop the sandbox".to_owned(),
+                ),
             };
         }
         Ending {
@@ -371,7 +406,10 @@ impl Driver<'_> {
                 "{} did not take the prompt within {} s{}; ask again",
                 self.job.agent.name,
                 HANDSHAKE.as_secs(),
-                self.turn.complaint().map(|words| format!(" ({words})")).unwrap_or_default(),
+                self.turn
+                    .complaint()
+                    .map(|words| format!(" ({words})"))
+                    .unwrap_or_default(),
             )),
         }
     }
@@ -382,7 +420,12 @@ impl Driver<'_> {
             message: Some(format!(
                 "{} could not be started: {words}. The sandbox's image must have it: {}",
                 self.job.agent.name,
-                self.job.agent.install.split_whitespace().collect::<Vec<_>>().join(" "),
+                self.job
+                    .agent
+                    .install
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
             )),
         }
     }

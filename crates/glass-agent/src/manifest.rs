@@ -29,11 +29,17 @@ pub struct AgentManifest {
     /// Where its messages differ from other agents'.
     #[serde(default)]
     pub quirks: Vec<Quirk>,
+    /// Lines of standard error that start so tell people nothing.
+    #[serde(default)]
+    pub stderr_noise: Vec<String>,
     /// How an image gets its programs, for people who make images.
     pub install: String,
     acp: Acp,
     #[serde(default)]
     env: BTreeMap<String, toml::Value>,
+    /// Added when the model is the demo model.
+    #[serde(default)]
+    demo_env: BTreeMap<String, toml::Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -75,6 +81,8 @@ pub enum Quirk {
     WriteDiffFromInput,
     /// The usage in its answer to a prompt counts the last request only.
     UsageOfLastStep,
+    /// The first title of a call is the tool's name, the later ones what it is applied to.
+    TitleIsSubject,
 }
 
 /// What differs from sandbox to sandbox and from task to task.
@@ -147,12 +155,14 @@ impl AgentManifest {
             file: file.to_owned(),
             message: error.to_string().trim_end().to_owned(),
         })?;
-        manifest.check(folder).map_err(|wrong| ManifestError::Field {
-            file: file.to_owned(),
-            field: wrong.field,
-            value: wrong.value.chars().take(100).collect(),
-            remedy: wrong.remedy,
-        })?;
+        manifest
+            .check(folder)
+            .map_err(|wrong| ManifestError::Field {
+                file: file.to_owned(),
+                field: wrong.field,
+                value: wrong.value.chars().take(100).collect(),
+                remedy: wrong.remedy,
+            })?;
         Ok(manifest)
     }
 
@@ -203,12 +213,15 @@ impl AgentManifest {
             look("acp.argv", text);
         }
         look("acp.model", &self.acp.model);
-        for (name, value) in &self.env {
-            let field = format!("env.{name}");
-            template::texts(value, &mut |text| look(&field, text));
+        for (table, env) in [("env", &self.env), ("demo_env", &self.demo_env)] {
+            for (name, value) in env {
+                let field = format!("{table}.{name}");
+                template::texts(value, &mut |text| look(&field, text));
+            }
         }
         found?;
-        match self.env.keys().find(|name| !is_variable(name)) {
+        let mut names = self.env.keys().chain(self.demo_env.keys());
+        match names.find(|name| !is_variable(name)) {
             Some(name) => Err(wrong("env", name, "use letters, digits and _")),
             None => Ok(()),
         }
@@ -233,7 +246,11 @@ impl AgentManifest {
     #[must_use]
     pub fn command(&self, context: &AgentContext) -> AgentCommand {
         let fill = |text: &String| template::fill(text, context);
-        let env = self.env.iter().map(|(name, value)| {
+        let demo = self
+            .demo_env
+            .iter()
+            .filter(|_| self.is_demo(&context.model));
+        let env = self.env.iter().chain(demo).map(|(name, value)| {
             let text = match value {
                 toml::Value::String(text) => template::fill(text, context),
                 other => template::fill_json(other, context).to_string(),
@@ -250,6 +267,11 @@ impl AgentManifest {
     /// How this agent's ACP option `model` names the model.
     pub(crate) fn acp_model(&self, model: &str) -> String {
         self.acp.model.replace("{model}", model)
+    }
+
+    /// Whether the model is the gateway's built-in one, which costs nothing.
+    pub(crate) fn is_demo(&self, model: &str) -> bool {
+        model == self.demo_model
     }
 
     pub(crate) fn has(&self, quirk: Quirk) -> bool {

@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn an_unknown_agent_is_told_the_known_ones() {
-        let error = AgentRegistry::load(None).unwrap().get("cluade").unwrap_err();
+        let error = AgentRegistry::load(None)
+            .unwrap()
+            .get("cluade")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "there is no agent \"cluade\"; there are: claude-code, opencode"
@@ -169,6 +172,10 @@ mod tests {
     #[test]
     fn a_missing_directory_is_named() {
         let error = AgentRegistry::load(Some(Path::new("/nowhere/agents"))).unwrap_err();
-        assert!(error.to_string().starts_with("/nowhere/agents: cannot be read"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("/nowhere/agents: cannot be read")
+        );
     }
 }

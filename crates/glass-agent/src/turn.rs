@@ -5,8 +5,8 @@
 //!       └───────────┴────────────┴── refused, or exit: Gone ─────┘
 //! ```
 //!
-//! - Connecting: `initialize` is not answered. Opening: the session is not there. OpeningFresh: the earlier session could
-//!   not be loaded, a new one is being made. SettingMode: the unattended mode is being set.
+//! - Connecting: `initialize` is not answered. Opening: the session is not there. `OpeningFresh`: the earlier session
+//!   could not be loaded, a new one is being made. `SettingMode`: the unattended mode is being set.
 //! - Ready: this turn's prompt is not yet in the log; there may be other turns' prompts.
 //! - Working: the prompt is in the log. From here on lines give events.
 //! - Gone: the process ended, or must be ended, before the prompt was in the log; another process may do better.
@@ -197,7 +197,11 @@ impl Turn {
     /// The messages that the agent needs now and that the log does not have yet.
     #[must_use]
     pub fn pending(&self) -> Vec<Outgoing> {
-        let mut out: Vec<_> = self.requests.iter().map(|asked| self.answer(asked)).collect();
+        let mut out: Vec<_> = self
+            .requests
+            .iter()
+            .map(|asked| self.answer(asked))
+            .collect();
         out.extend(self.next_message());
         out
     }
@@ -309,7 +313,10 @@ impl Turn {
     fn needs_model(&self) -> bool {
         let fresh = self.other_prompts == 0 && (self.loading.is_none() || self.session_lost);
         let wanted = self.spec.agent.acp_model(&self.spec.model);
-        let differs = self.current_model.as_ref().is_some_and(|now| *now != wanted);
+        let differs = self
+            .current_model
+            .as_ref()
+            .is_some_and(|now| *now != wanted);
         !fresh && !self.model_set && differs
     }
 
@@ -351,9 +358,9 @@ impl Turn {
                     self.cancel_sent = true;
                     Step::default()
                 }
-                SKIP if wire::text(params, "task") == Some(&self.spec.task) => {
-                    self.end(Ending::new(EndReason::Cancelled, "cancelled before it began"))
-                }
+                SKIP if wire::text(params, "task") == Some(&self.spec.task) => self.end(
+                    Ending::new(EndReason::Cancelled, "cancelled before it began"),
+                ),
                 _ => Step::default(),
             },
             Message::Response { id, .. } => {
@@ -371,7 +378,8 @@ impl Turn {
         let mut events = Vec::new();
         if self.session_lost && self.other_prompts == 0 {
             events.push(Event::Status {
-                message: "the agent could not load the earlier conversation and starts afresh".to_owned(),
+                message: "the agent could not load the earlier conversation and starts afresh"
+                    .to_owned(),
             });
         }
         events.push(Event::Status {
@@ -387,12 +395,18 @@ impl Turn {
                 let ours = wire::text(&params, "sessionId") == self.session.as_deref();
                 let update = params.get("update").unwrap_or(&Value::Null);
                 Step {
-                    events: if ours { self.on_update(update) } else { Vec::new() },
+                    events: if ours {
+                        self.on_update(update)
+                    } else {
+                        Vec::new()
+                    },
                     done: None,
                 }
             }
             Message::Notification { .. } => Step::default(),
-            Message::Response { id, result } => self.on_response(id.as_str().unwrap_or_default(), result),
+            Message::Response { id, result } => {
+                self.on_response(id.as_str().unwrap_or_default(), result)
+            }
         }
     }
 
@@ -470,7 +484,9 @@ impl Turn {
 
     fn note_model(&mut self, holder: &Value) {
         let options = wire::list(holder, "configOptions");
-        let model = options.iter().find(|option| wire::text(option, "id") == Some("model"));
+        let model = options
+            .iter()
+            .find(|option| wire::text(option, "id") == Some("model"));
         if let Some(now) = model.and_then(|option| wire::text(option, "currentValue")) {
             self.current_model = Some(now.to_owned());
         }
@@ -551,7 +567,10 @@ impl Turn {
             "cancelled" => Ending::new(EndReason::Cancelled, "the agent cancelled the turn itself"),
             other => Ending::new(
                 EndReason::Failed,
-                format!("the agent stopped for an unknown reason: {:?}", clip::line(other)),
+                format!(
+                    "the agent stopped for an unknown reason: {:?}",
+                    clip::line(other)
+                ),
             ),
         }
     }
@@ -579,7 +598,8 @@ impl Turn {
     }
 
     fn on_stderr(&mut self, text: &str) {
-        if text.trim().is_empty() {
+        let noise = &self.spec.agent.stderr_noise;
+        if text.trim().is_empty() || noise.iter().any(|start| text.starts_with(start)) {
             return;
         }
         if self.stderr.len() == STDERR_LINES {

@@ -119,7 +119,15 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_nothing() {
-        for text in ["", "hello", "[]", "{}", "{\"id\":1}", "{\"id\":{},\"result\":1}", "{\"method\":1}"] {
+        for text in [
+            "",
+            "hello",
+            "[]",
+            "{}",
+            "{\"id\":1}",
+            "{\"id\":{},\"result\":1}",
+            "{\"method\":1}",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
         assert_eq!(read(&"{\"a\":".repeat(5000)), None);
@@ -136,7 +144,10 @@ mod tests {
             Some(Message::Notification { .. })
         ));
         let error = read(r#"{"id":"a","error":{"code":-1,"message":"x","data":{"k":1}}}"#);
-        let Some(Message::Response { result: Err(error), .. }) = error else {
+        let Some(Message::Response {
+            result: Err(error), ..
+        }) = error
+        else {
             panic!("{error:?}");
         };
         assert_eq!((error.code, error.message.as_str()), (-1, "x"));
@@ -146,6 +157,12 @@ mod tests {
     #[test]
     fn a_null_result_is_a_result() {
         let read = read(r#"{"id":"a","result":null}"#);
-        assert!(matches!(read, Some(Message::Response { result: Ok(Value::Null), .. })));
+        assert!(matches!(
+            read,
+            Some(Message::Response {
+                result: Ok(Value::Null),
+                ..
+            })
+        ));
     }
 }

@@ -106,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_value_is_not_filled_in_twice() {
-        assert_eq!(fill("{token} {gateway_url}/v1", &context()), "{model} http://gw/v1");
+        assert_eq!(
+            fill("{token} {gateway_url}/v1", &context()),
+            "{model} http://gw/v1"
+        );
     }
 
     #[test]

@@ -52,7 +52,11 @@ pub(super) fn in_text(said: &str, spec: &TurnSpec) -> Option<String> {
 
 /// The words of the error, the deepest ones where there are several.
 pub(super) fn reason(error: &RpcError) -> String {
-    let outer = error.message.trim().trim_start_matches("Internal error:").trim();
+    let outer = error
+        .message
+        .trim()
+        .trim_start_matches("Internal error:")
+        .trim();
     let inner = words_in(&error.data, 0).filter(|inner| !outer.contains(inner.as_str()));
     let text = match (outer, inner) {
         ("" | "Internal error" | "Server error", Some(inner)) => inner,
@@ -101,7 +105,15 @@ fn kind_of(status: Option<u64>, reason: &str, data: &Value) -> Kind {
     }
     let low = reason.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| low.contains(word));
-    if has(&["401", "403", "authenticat", "api key", "api-key", "unauthorized", "/login"]) {
+    if has(&[
+        "401",
+        "403",
+        "authenticat",
+        "api key",
+        "api-key",
+        "unauthorized",
+        "/login",
+    ]) {
         Kind::Credential
     } else if has(&["credit balance", "billing", "quota"]) {
         Kind::Credit
@@ -113,7 +125,14 @@ fn kind_of(status: Option<u64>, reason: &str, data: &Value) -> Kind {
         Kind::Unreachable
     } else if given == Some("server_error")
         || status.is_some_and(|status| status >= 500)
-        || has(&["500", "502", "503", "529", "overloaded", "internal server error"])
+        || has(&[
+            "500",
+            "502",
+            "503",
+            "529",
+            "overloaded",
+            "internal server error",
+        ])
     {
         Kind::Provider
     } else {
@@ -123,7 +142,7 @@ fn kind_of(status: Option<u64>, reason: &str, data: &Value) -> Kind {
 
 fn message(kind: Kind, reason: &str, spec: &TurnSpec) -> String {
     let provider = spec.agent.protocol.provider();
-    let reason = clip::clip(reason.trim(), clip::MESSAGE);
+    let reason = clip::clip(reason.trim().trim_end_matches('.'), clip::MESSAGE);
     match kind {
         Kind::Credential => format!(
             "the model provider refused the credential: {reason}. Check the {provider} API key in this server's configuration"
@@ -196,23 +215,63 @@ mod tests {
 
     #[test]
     fn limits_and_failures_are_told_apart() {
-        check(-32603, "x", json!({"errorKind": "rate_limit"}), "", &["limits requests"]);
-        check(-32603, "API Error: 500 oops", Value::Null, "", &["provider failed", "oops"]);
-        check(-32603, "no", json!({"statusCode": 404}), "", &["does not have \"m-1\""]);
-        check(-32603, "connect ECONNREFUSED", Value::Null, "", &["could not be reached"]);
-        check(-32603, "strange", Value::Null, "", &["Claude Code failed: strange"]);
+        check(
+            -32603,
+            "x",
+            json!({"errorKind": "rate_limit"}),
+            "",
+            &["limits requests"],
+        );
+        check(
+            -32603,
+            "API Error: 500 oops",
+            Value::Null,
+            "",
+            &["provider failed", "oops"],
+        );
+        check(
+            -32603,
+            "no",
+            json!({"statusCode": 404}),
+            "",
+            &["does not have \"m-1\""],
+        );
+        check(
+            -32603,
+            "connect ECONNREFUSED",
+            Value::Null,
+            "",
+            &["could not be reached"],
+        );
+        check(
+            -32603,
+            "strange",
+            Value::Null,
+            "",
+            &["Claude Code failed: strange"],
+        );
     }
 
     #[test]
     fn the_reason_is_dug_out_of_the_data() {
         let body = r#"{"type":"error","error":{"type":"overloaded","message":"too busy today"}}"#;
-        check(-32603, "Internal error", json!({"details": body}), "", &["too busy today"]);
+        check(
+            -32603,
+            "Internal error",
+            json!({"details": body}),
+            "",
+            &["too busy today"],
+        );
         check(7, "", Value::Null, "", &["error 7"]);
     }
 
     #[test]
     fn an_error_as_text_is_found() {
-        assert!(in_text("API Error: 429 slow down", &spec()).unwrap().contains("limits"));
+        assert!(
+            in_text("API Error: 429 slow down", &spec())
+                .unwrap()
+                .contains("limits")
+        );
         assert_eq!(in_text("I fixed the API Error", &spec()), None);
     }
 }

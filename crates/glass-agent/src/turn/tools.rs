@@ -28,6 +28,8 @@ struct Call {
     /// Place in the order of first appearance.
     nth: usize,
     status: ToolStatus,
+    /// Its first title.
+    name: String,
     /// What was shown last, so that what says nothing new is not shown again.
     shown: Shown,
     /// OpenCode's to-do tool: its input is the plan.
@@ -50,18 +52,31 @@ impl Tools {
     }
 
     /// Takes a `tool_call`, a `tool_call_update` or the tool call of a permission request; all have the same fields.
-    pub(super) fn upsert(&mut self, update: &Value, agent: &AgentManifest) -> Vec<Event> {
+    pub(super) fn upsert(
+        &mut self,
+        update: &Value,
+        agent: &AgentManifest,
+        cwd: &str,
+    ) -> Vec<Event> {
         let Some(id) = text(update, "toolCallId").filter(|id| id.len() <= MAX_ID) else {
             return Vec::new();
         };
         let status = status(update);
-        let mut new = read(update, agent);
+        let old = self.calls.get(id);
+        let mut new = read(update, agent, old, cwd);
+        // What is told before the call runs is a description, not something it printed.
+        let now = status.or_else(|| old.map(|call| call.status));
+        if now.is_none_or(|now| now == ToolStatus::Pending) {
+            new.output = None;
+        }
         let nth = self.calls.len();
         let Some(call) = self.calls.get_mut(id) else {
-            let is_plan = agent.has(Quirk::TodowriteIsPlan) && text(update, "title") == Some("todowrite");
+            let is_plan =
+                agent.has(Quirk::TodowriteIsPlan) && text(update, "title") == Some("todowrite");
             let call = Call {
                 nth,
                 status: status.unwrap_or(ToolStatus::Pending),
+                name: text(update, "title").map(clip::line).unwrap_or_default(),
                 shown: new.clone(),
                 is_plan,
             };
@@ -164,10 +179,10 @@ fn status(update: &Value) -> Option<ToolStatus> {
     }
 }
 
-fn read(update: &Value, agent: &AgentManifest) -> Shown {
+fn read(update: &Value, agent: &AgentManifest, old: Option<&Call>, cwd: &str) -> Shown {
     let input = update.get("rawInput").unwrap_or(&Value::Null);
     let mut shown = Shown {
-        title: text(update, "title").map(clip::line).filter(|title| !title.is_empty()),
+        title: title(update, agent, old, cwd),
         kind: text(update, "kind").map(clip::line),
         paths: paths(update),
         diffs: diffs(update),
@@ -178,6 +193,34 @@ fn read(update: &Value, agent: &AgentManifest) -> Shown {
         shown.diffs.extend(written(input));
     }
     shown
+}
+
+/// Paths in titles are shown as seen from the workspace.
+fn title(update: &Value, agent: &AgentManifest, old: Option<&Call>, cwd: &str) -> Option<String> {
+    let given = text(update, "title").filter(|title| !title.is_empty());
+    let inside = format!("{}/", cwd.trim_end_matches('/'));
+    let subject = match old {
+        Some(call)
+            if agent.has(Quirk::TitleIsSubject)
+                && call.shown.kind.as_deref() != Some("execute") =>
+        {
+            let path = paths(update).into_iter().next();
+            let path = path.or_else(|| call.shown.paths.first().cloned());
+            let subject =
+                path.or_else(|| given.filter(|title| *title != call.name).map(str::to_owned))?;
+            format!("{} {subject}", capitalised(&call.name))
+        }
+        _ => given?.to_owned(),
+    };
+    Some(clip::line(&subject.replace(&inside, "")))
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 fn paths(update: &Value) -> Vec<String> {
@@ -265,6 +308,3 @@ fn raw_input(input: &Value) -> Option<String> {
 fn plan(update: &Value) -> Option<Event> {
     update::plan(list(update.get("rawInput")?, "todos"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,9 @@ impl Turn {
         if self.phase != Phase::Working {
             // The rest is history of other turns, which their own logs have.
             match kind {
-                "usage_update" => self.cost_before = usage::cost(update).unwrap_or(self.cost_before),
+                "usage_update" => {
+                    self.cost_before = usage::cost(update).unwrap_or(self.cost_before)
+                }
                 "config_option_update" => self.note_model(update),
                 _ => {}
             }
@@ -30,8 +32,11 @@ impl Turn {
                 .collect(),
             "tool_call" | "tool_call_update" => self.on_tool(update),
             "plan" => plan(wire::list(update, "entries")).into_iter().collect(),
-            "usage_update" if self.usage.take_update(update, self.cost_before) => {
-                vec![self.usage.event()]
+            "usage_update" => {
+                let has_price = !self.spec.agent.is_demo(&self.spec.model);
+                let cost_before = has_price.then_some(self.cost_before);
+                let changed = self.usage.take_update(update, cost_before);
+                changed.then(|| self.usage.event()).into_iter().collect()
             }
             "config_option_update" => {
                 self.note_model(update);
@@ -42,7 +47,7 @@ impl Turn {
     }
 
     pub(super) fn on_tool(&mut self, call: &Value) -> Vec<Event> {
-        self.tools.upsert(call, &self.spec.agent)
+        self.tools.upsert(call, &self.spec.agent, &self.spec.cwd)
     }
 
     fn on_text(&mut self, update: &Value) -> Vec<Event> {

@@ -31,13 +31,16 @@ impl TurnUsage {
         }
     }
 
-    /// Takes a `usage_update`. Agents count the cost over the whole session, so what came before is taken off.
-    pub(super) fn take_update(&mut self, update: &Value, cost_before: f64) -> bool {
+    /// Takes a `usage_update`. Agents count the cost over the whole session, so what came before is taken off. `None`
+    /// when the model has no price, whatever the agent thinks.
+    pub(super) fn take_update(&mut self, update: &Value, cost_before: Option<f64>) -> bool {
         let before = *self;
         self.used_tokens = number(update, "used").or(self.used_tokens);
         self.context_tokens = number(update, "size").or(self.context_tokens);
-        if let Some(cost) = cost(update) {
-            self.cost_usd = Some((cost - cost_before).max(0.0));
+        if let (Some(cost), Some(cost_before)) = (cost(update), cost_before) {
+            let turn = (cost - cost_before).max(0.0);
+            // A millionth of a dollar is fine enough, and hides the noise of the subtraction.
+            self.cost_usd = Some((turn * 1e6).round() / 1e6);
         }
         *self != before
     }
