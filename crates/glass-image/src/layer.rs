@@ -146,6 +146,19 @@ impl ImageStore {
         self.remove_layers_except(&needed).map(|_| ())
     }
 
+    /// Passes a result on. When it is a failure, the layers that were made before it are removed.
+    pub(crate) fn settle<T>(&self, result: Result<T, ImageError>) -> Result<T, ImageError> {
+        if result.is_err()
+            && let Err(error) = self.sweep()
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot remove what a failure has left"
+            );
+        }
+        result
+    }
+
     /// Removes all layers, blobs and cached steps that no image needs. Leaves them to the next time when some work is
     /// going on, which may be about to need them.
     fn collect(&self, images: usize) -> Result<Removed, ImageError> {

@@ -122,6 +122,9 @@ impl<W: Write> Packer<W> {
         header.set_entry_type(EntryType::Regular);
         header.set_size(0);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         self.out.append_data(&mut header, path, io::empty())
     }
 }

@@ -262,7 +262,7 @@ impl ImageStore {
         .await;
         drop(guard);
         match result {
-            Ok(result) => result,
+            Ok(result) => self.settle(result),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(ImageError::Cancelled),
         }

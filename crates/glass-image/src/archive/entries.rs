@@ -147,7 +147,14 @@ impl<R: Read> Entries<R> {
             u32::try_from(number)
                 .map_err(|_| ArchiveError::entry(&path, "its owner is no number of 32 bits"))
         };
-        let field = |field: io::Result<u64>| field.map_err(ArchiveError::Unreadable);
+        // Some writers leave fields empty that mean nothing for the kind of entry.
+        let field = |bytes: &[u8], number: io::Result<u64>| {
+            if bytes.iter().all(|b| matches!(b, 0 | b' ')) {
+                Ok(0)
+            } else {
+                number.map_err(ArchiveError::Unreadable)
+            }
+        };
         Ok(Entry {
             link: match overrides.link {
                 Some(link) => link,
@@ -157,11 +164,25 @@ impl<R: Read> Entries<R> {
                     .unwrap_or_default(),
             },
             kind,
-            mode: header.mode().map_err(ArchiveError::Unreadable)? & 0o7777,
-            uid: number(overrides.uid.map_or_else(|| field(header.uid()), Ok)?)?,
-            gid: number(overrides.gid.map_or_else(|| field(header.gid()), Ok)?)?,
+            mode: u32::try_from(
+                field(&header.as_old().mode, header.mode().map(u64::from))? & 0o7777,
+            )
+            .unwrap_or(0),
+            uid: number(
+                overrides
+                    .uid
+                    .map_or_else(|| field(&header.as_old().uid, header.uid()), Ok)?,
+            )?,
+            gid: number(
+                overrides
+                    .gid
+                    .map_or_else(|| field(&header.as_old().gid, header.gid()), Ok)?,
+            )?,
             mtime: overrides.mtime.map_or_else(
-                || field(header.mtime()).map(|m| i64::try_from(m).unwrap_or(0)),
+                || {
+                    field(&header.as_old().mtime, header.mtime())
+                        .map(|m| i64::try_from(m).unwrap_or(0))
+                },
                 Ok,
             )?,
             size,

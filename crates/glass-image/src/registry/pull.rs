@@ -39,6 +39,16 @@ impl ImageStore {
         progress: Arc<dyn Progress>,
     ) -> Result<Image, ImageError> {
         let reference = Reference::parse(reference)?;
+        let result = self.pull_reference(reference, options, progress).await;
+        self.settle(result)
+    }
+
+    async fn pull_reference(
+        &self,
+        reference: Reference,
+        options: PullOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Image, ImageError> {
         // Holds `work` from the first layer until the image has its name. Returns at once: it does nothing else.
         let _working = self.lock("work", FlockOperation::LockShared)?;
         let staging = self.staging()?;

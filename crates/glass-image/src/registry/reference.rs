@@ -61,6 +61,7 @@ impl Reference {
             ));
         }
         if registry.len() > 255
+            || !registry.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
             || !registry
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c))
