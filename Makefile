@@ -1,0 +1,22 @@
+# Everything a person does with this repository. The work is in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help up test bench lint fmt
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Install what is missing, build, start the server and print its URLs
+	@scripts/up.sh
+
+test: ## Install what the tests need and run them all
+	@scripts/test.sh
+
+bench: ## Measure, and write docs/benchmarks.md
+	@scripts/bench.sh
+
+lint: ## Check the format and the lints
+	@scripts/lint.sh
+
+fmt: ## Format the code
+	@cargo fmt --all
