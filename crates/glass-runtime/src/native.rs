@@ -4,6 +4,7 @@
 //! lives on when the server ends. All that the next server needs is on disk and in `/proc`.
 
 mod cgroup;
+mod check;
 mod floor;
 mod launch;
 mod network;
@@ -23,6 +24,8 @@ use async_trait::async_trait;
 use glass_launch::{SOCKET_FILE, remove_tree};
 use glass_types::SandboxId;
 use rustix::process::Signal;
+
+pub use check::{Check, check};
 
 use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};

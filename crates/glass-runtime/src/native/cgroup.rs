@@ -93,6 +93,30 @@ impl Hierarchy {
         }
     }
 
+    /// Makes a group in each hierarchy and removes it again.
+    pub(super) fn check_writable(&self) -> io::Result<()> {
+        for mount in self.mounts() {
+            let probe = mount.join(format!("glasshouse-check-{}", std::process::id()));
+            std::fs::create_dir(&probe)?;
+            std::fs::remove_dir(&probe)?;
+        }
+        Ok(())
+    }
+
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        let version = match self {
+            Self::V1 { .. } => 1,
+            Self::V2 { .. } => 2,
+        };
+        let mounts: Vec<String> = self
+            .mounts()
+            .iter()
+            .map(|m| m.display().to_string())
+            .collect();
+        format!("version {version} at {}", mounts.join(", "))
+    }
+
     /// The groups of one sandbox.
     pub(super) fn group(&self, id: &str) -> Group {
         Group {

@@ -1,0 +1,213 @@
+//! What the host must offer, tried rather than looked up where that is possible.
+
+use std::path::Path;
+
+use super::cgroup::Hierarchy;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What: `kernel`, `overlayfs`, …
+    pub name: &'static str,
+    /// Whether it is as it must be.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do when it is not.
+    pub remedy: String,
+}
+
+/// Idmapped mounts under overlayfs came with this version.
+const KERNEL: (u32, u32) = (5, 19);
+/// A base image and a handful of sandboxes.
+const SPACE: u64 = 5 << 30;
+
+/// Looks whether native sandboxes can run on this host with their files below `state_dir`.
+#[must_use]
+pub fn check(state_dir: &Path) -> Vec<Check> {
+    vec![
+        root(),
+        kernel(),
+        overlay(),
+        user_namespaces(),
+        idmapped_mounts(state_dir),
+        control_groups(),
+        seccomp(),
+        loops(),
+        space(state_dir),
+    ]
+}
+
+fn of(name: &'static str, found: Result<String, String>, remedy: &str) -> Check {
+    let ok = found.is_ok();
+    Check {
+        name,
+        ok,
+        detail: found.unwrap_or_else(|problem| problem),
+        remedy: if ok { String::new() } else { remedy.to_owned() },
+    }
+}
+
+fn root() -> Check {
+    let uid = rustix::process::geteuid();
+    let found = if uid.is_root() {
+        Ok("running as root".to_owned())
+    } else {
+        Err(format!("running as user {}", uid.as_raw()))
+    };
+    of(
+        "root",
+        found,
+        "start the server as root, or use the sim runtime",
+    )
+}
+
+fn kernel() -> Check {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy().into_owned();
+    let found = if version(&release).is_some_and(|version| version >= KERNEL) {
+        Ok(format!("Linux {release}"))
+    } else {
+        Err(format!(
+            "Linux {release} is older than {}.{}",
+            KERNEL.0, KERNEL.1
+        ))
+    };
+    of(
+        "kernel",
+        found,
+        "upgrade to a kernel of version 5.19 or newer",
+    )
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn overlay() -> Check {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let found = if known
+        .lines()
+        .any(|line| line.trim_start_matches("nodev").trim() == "overlay")
+    {
+        Ok("the kernel has it".to_owned())
+    } else {
+        Err("the kernel does not know the file system overlay".to_owned())
+    };
+    of("overlayfs", found, "run `modprobe overlay`")
+}
+
+fn user_namespaces() -> Check {
+    let limit = std::fs::read_to_string("/proc/sys/user/max_user_namespaces")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let found = match limit {
+        Some(0) => Err("user.max_user_namespaces is 0".to_owned()),
+        Some(limit) => Ok(format!("up to {limit}")),
+        None => Err("the kernel has no user namespaces".to_owned()),
+    };
+    of(
+        "user namespaces",
+        found,
+        "run `sysctl -w user.max_user_namespaces=65536`",
+    )
+}
+
+/// Whether a file system can be mapped shows only with a user namespace at hand, which needs the launcher; its type
+/// tells as much beforehand.
+fn idmapped_mounts(state_dir: &Path) -> Check {
+    let remedy = "put the data directory on ext4, xfs, btrfs or tmpfs";
+    let Ok(found) = rustix::fs::statfs(existing(state_dir)) else {
+        let problem = format!("{} cannot be read", state_dir.display());
+        return of("idmapped mounts", Err(problem), remedy);
+    };
+    let known = [
+        (0xef53, "ext4"),
+        (0x5846_5342, "xfs"),
+        (0x9123_683e, "btrfs"),
+        (0x0102_1994, "tmpfs"),
+        (0xf2f5_2010_u64, "f2fs"),
+    ];
+    let magic = u64::try_from(found.f_type).unwrap_or(0);
+    let name = known.iter().find(|(number, _)| *number == magic);
+    let found = match name {
+        Some((_, name)) => Ok(format!("{name} at {}", state_dir.display())),
+        None => Err(format!(
+            "file system type {magic:#x} at {}",
+            state_dir.display()
+        )),
+    };
+    of("idmapped mounts", found, remedy)
+}
+
+fn control_groups() -> Check {
+    let found = Hierarchy::detect().and_then(|hierarchy| {
+        hierarchy
+            .check_writable()
+            .map_err(|e| format!("control groups cannot be made: {e}"))?;
+        Ok(hierarchy.describe())
+    });
+    let remedy = "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids; in a container, run it privileged";
+    of("control groups", found, remedy)
+}
+
+fn seccomp() -> Check {
+    let actions = "/proc/sys/kernel/seccomp/actions_avail";
+    let found = std::fs::read_to_string(actions)
+        .map(|text| text.trim().to_owned())
+        .map_err(|_| "the kernel has no seccomp filters".to_owned());
+    of("seccomp", found, "use a kernel with CONFIG_SECCOMP_FILTER")
+}
+
+fn loops() -> Check {
+    let found = if Path::new("/dev/loop-control").exists() {
+        Ok("/dev/loop-control".to_owned())
+    } else {
+        Err("no /dev/loop-control: the disk limit of sandboxes is not enforced".to_owned())
+    };
+    of("loop devices", found, "run `modprobe loop`")
+}
+
+fn space(state_dir: &Path) -> Check {
+    let found = match rustix::fs::statvfs(existing(state_dir)) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let text = format!("{} MiB free at {}", free >> 20, state_dir.display());
+            if free < SPACE { Err(text) } else { Ok(text) }
+        }
+        Err(e) => Err(format!("{}: {e}", state_dir.display())),
+    };
+    of(
+        "disk space",
+        found,
+        "free 5 GiB, or choose another data directory",
+    )
+}
+
+/// The nearest directory above that exists.
+fn existing(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| Path::new("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_are_understood() {
+        assert_eq!(version("6.18.44-fc-v669"), Some((6, 18)));
+        assert_eq!(version("5.4.0-200-generic"), Some((5, 4)));
+        assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn every_problem_has_a_remedy() {
+        for check in check(Path::new("/nowhere/at/all")) {
+            assert_eq!(check.ok, check.remedy.is_empty(), "{check:?}");
+            assert!(!check.detail.is_empty());
+        }
+    }
+}

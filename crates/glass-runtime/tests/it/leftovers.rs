@@ -1,0 +1,111 @@
+//! Twenty sandboxes at once come up, and nothing of them is left.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use futures::future::join_all;
+
+use crate::world::{Kind, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_at_once_leave_nothing() {
+    World::run(Kind::Native, async |world| {
+        let before = files(world.dir.path());
+        let sandboxes = join_all((0..20).map(|_| world.up())).await;
+        let running: BTreeSet<PathBuf> = namespaces();
+        let ids: Vec<&str> = sandboxes.iter().map(|s| s.id.as_str()).collect();
+        assert_eq!(cgroups(&ids).len() % 20, 0);
+        assert!(!cgroups(&ids).is_empty());
+        let inits: Vec<PathBuf> = ids.iter().map(|id| network_of(world, id)).collect();
+        assert!(inits.iter().all(|init| running.contains(init)));
+        // The host's mount table shows none of them, even while they run.
+        assert_eq!(mounts(world.dir.path()), 0);
+        join_all(sandboxes.iter().map(|s| async {
+            world.runtime.destroy(&s.id).await.unwrap();
+        }))
+        .await;
+        assert_eq!(cgroups(&ids), BTreeSet::new());
+        assert_eq!(mounts(world.dir.path()), 0);
+        let left = namespaces();
+        assert!(inits.iter().all(|init| !left.contains(init)));
+        assert_eq!(files(world.dir.path()), before);
+        let names = ids.iter().filter(|id| mentioned(id)).count();
+        assert_eq!(names, 0, "processes are left");
+    })
+    .await;
+}
+
+/// The network namespace of a sandbox, as a link names it.
+fn network_of(world: &World, id: &str) -> PathBuf {
+    let record = world.dir.path().join("state/sandboxes").join(id);
+    let text = std::fs::read_to_string(record.join("init.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    std::fs::read_link(format!("/proc/{}/ns/net", record["pid"])).unwrap()
+}
+
+/// All network namespaces in which some process lives.
+fn namespaces() -> BTreeSet<PathBuf> {
+    processes()
+        .filter_map(|dir| std::fs::read_link(dir.join("ns/net")).ok())
+        .collect()
+}
+
+/// Whether a process has the id in its environment or its arguments.
+fn mentioned(id: &str) -> bool {
+    let me = std::process::id().to_string();
+    processes().filter(|dir| !dir.ends_with(&me)).any(|dir| {
+        ["environ", "cmdline"].iter().any(|name| {
+            let text = std::fs::read(dir.join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&text).contains(id)
+        })
+    })
+}
+
+fn processes() -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("ns").exists())
+}
+
+fn mounts(dir: &Path) -> usize {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let dir = dir.to_str().unwrap();
+    table.lines().filter(|line| line.contains(dir)).count()
+}
+
+fn cgroups(ids: &[&str]) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    for line in table.lines() {
+        let mut fields = line.split(' ');
+        let (mount, kind) = (fields.nth(1).unwrap(), fields.next().unwrap());
+        if !kind.starts_with("cgroup") {
+            continue;
+        }
+        for id in ids {
+            let dir = Path::new(mount).join("glasshouse").join(id);
+            if dir.exists() {
+                found.insert(dir);
+            }
+        }
+    }
+    found
+}
+
+/// All files below a directory.
+fn files(dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                todo.push(entry.path());
+            }
+            found.insert(entry.path());
+        }
+    }
+    found
+}

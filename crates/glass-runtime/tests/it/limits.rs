@@ -1,0 +1,53 @@
+//! A sandbox that takes all it can get leaves the others working.
+
+use std::time::Duration;
+
+use glass_types::Limits;
+
+use crate::world::{Kind, World};
+
+#[tokio::test]
+async fn a_fork_bomb_is_held() {
+    World::run(Kind::Native, async |world| {
+        let other = world.up().await;
+        let sandbox = world.up().await;
+        sandbox
+            .background("bomb() { bomb | bomb & }; while :; do bomb; done")
+            .await;
+        let pids = usize::try_from(sandbox.spec.limits.pids).unwrap();
+        for _ in 0..20 {
+            let used = world.runtime.stats(&sandbox.id).await.unwrap().pids;
+            assert!(usize::try_from(used).unwrap() <= pids);
+            assert_eq!(other.shell("exit 3").await.exit_code, 3);
+        }
+        let destroyed = world.runtime.destroy(&sandbox.id);
+        tokio::time::timeout(Duration::from_secs(20), destroyed)
+            .await
+            .expect("in time")
+            .unwrap();
+        other.guest.health().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_memory_hog_is_killed() {
+    World::run(Kind::Native, async |world| {
+        let other = world.up().await;
+        let mut spec = world.spec();
+        spec.limits = Limits {
+            memory_bytes: 64 << 20,
+            ..spec.limits
+        };
+        let sandbox = world.up_with(spec).await;
+        let output = sandbox
+            .shell("x=0123456789; while :; do x=$x$x; done")
+            .await;
+        assert_ne!(output.exit_code, 0);
+        let used = world.runtime.stats(&sandbox.id).await.unwrap().memory_bytes;
+        assert!(used <= 64 << 20, "{used}");
+        sandbox.guest.health().await.unwrap();
+        assert_eq!(other.shell("exit 3").await.exit_code, 3);
+    })
+    .await;
+}

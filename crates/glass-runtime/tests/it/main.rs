@@ -1,0 +1,12 @@
+//! What every runtime promises, and what only containers do.
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod escape;
+#[cfg(test)]
+mod leftovers;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,170 @@
+//! A runtime of either kind over a directory of its own, with a small image.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use glass_runtime::native::{NativeConfig, NativeRuntime};
+use glass_runtime::sim::SimRuntime;
+use glass_runtime::{ExecOutput, ExecRequest, GuestClient, Runtime, RuntimeError, SandboxSpec};
+use glass_types::{Limits, SandboxId};
+use tempfile::TempDir;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Native,
+    Sim,
+}
+
+/// A runtime, and all it keeps.
+pub(crate) struct World {
+    pub(crate) kind: Kind,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) dir: TempDir,
+}
+
+impl World {
+    /// Runs a test in a new world and leaves nothing of it, whatever the test does.
+    pub(crate) async fn run(kind: Kind, test: impl AsyncFnOnce(&Self)) {
+        if kind == Kind::Native && !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: the native runtime needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        make_image(&dir.path().join("image"));
+        let runtime = open(kind, &dir.path().join("state"));
+        let world = Self { kind, runtime, dir };
+        let outcome = AssertUnwindSafe(test(&world)).catch_unwind().await;
+        for status in world.runtime.list().await.unwrap() {
+            world.runtime.destroy(&status.id).await.unwrap();
+        }
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// The runtime as another server would have it that starts now over the same directory.
+    pub(crate) fn reopen(&self) -> Arc<dyn Runtime> {
+        open(self.kind, &self.dir.path().join("state"))
+    }
+
+    pub(crate) fn spec(&self) -> SandboxSpec {
+        SandboxSpec {
+            id: SandboxId::random(),
+            layers: vec![self.dir.path().join("image")],
+            env: BTreeMap::from([("FROM_SPEC".to_owned(), "yes".to_owned())]),
+            limits: Limits {
+                memory_bytes: 256 << 20,
+                pids: 64,
+                ..Limits::default()
+            },
+            // Without a network namespace two guests cannot have the same.
+            gateway_port: match self.kind {
+                Kind::Native => 49_982,
+                Kind::Sim => 0,
+            },
+        }
+    }
+
+    /// A sandbox that runs.
+    pub(crate) async fn up(&self) -> Sandbox {
+        self.up_with(self.spec()).await
+    }
+
+    pub(crate) async fn up_with(&self, spec: SandboxSpec) -> Sandbox {
+        self.runtime.create(&spec).await.unwrap();
+        self.runtime.start(&spec).await.unwrap();
+        Sandbox {
+            guest: GuestClient::new(Arc::clone(&self.runtime), spec.id.clone()),
+            runtime: Arc::clone(&self.runtime),
+            id: spec.id.clone(),
+            spec,
+        }
+    }
+}
+
+fn open(kind: Kind, state_dir: &Path) -> Arc<dyn Runtime> {
+    let state_dir = PathBuf::from(state_dir);
+    match kind {
+        Kind::Native => Arc::new(NativeRuntime::new(NativeConfig { state_dir }).unwrap()),
+        Kind::Sim => Arc::new(SimRuntime::new(state_dir).unwrap()),
+    }
+}
+
+/// One image layer: busybox and a home with a file in it.
+fn make_image(layer: &Path) {
+    let bin = layer.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::create_dir_all(layer.join("etc")).unwrap();
+    std::fs::create_dir_all(layer.join("home/dev")).unwrap();
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("the package busybox-static is installed");
+    std::fs::copy(busybox, bin.join("busybox")).unwrap();
+    for applet in [
+        "sh", "cat", "echo", "sleep", "id", "ls", "touch", "kill", "env", "nc",
+    ] {
+        symlink("busybox", bin.join(applet)).unwrap();
+    }
+    std::fs::write(
+        layer.join("etc/passwd"),
+        "dev:x:1000:1000::/home/dev:/bin/sh\n",
+    )
+    .unwrap();
+    std::fs::write(layer.join("home/dev/.profile"), "# from the image\n").unwrap();
+}
+
+/// A sandbox and the way into it.
+pub(crate) struct Sandbox {
+    pub(crate) id: SandboxId,
+    pub(crate) spec: SandboxSpec,
+    pub(crate) guest: GuestClient,
+    pub(crate) runtime: Arc<dyn Runtime>,
+}
+
+impl Sandbox {
+    /// What a shell makes of a text.
+    pub(crate) async fn shell(&self, script: &str) -> ExecOutput {
+        shell(&self.guest, script).await
+    }
+
+    /// Starts a program that goes on.
+    pub(crate) async fn background(&self, script: &str) {
+        let detached = format!("({script}) >/dev/null 2>&1 </dev/null &");
+        let output = self.shell(&detached).await;
+        assert_eq!(output.exit_code, 0, "{output:?}");
+    }
+
+    /// Tries until something listens.
+    pub(crate) async fn connect(&self, port: u16) -> glass_runtime::BoxStream {
+        for _ in 0..500 {
+            match self.runtime.connect(&self.id, port).await {
+                Ok(stream) => return stream,
+                Err(RuntimeError::PortClosed { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+        panic!("port {port} stays closed");
+    }
+}
+
+pub(crate) async fn shell(guest: &GuestClient, script: &str) -> ExecOutput {
+    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    let request = ExecRequest {
+        command,
+        timeout: Some(Duration::from_secs(30)),
+        ..ExecRequest::default()
+    };
+    guest.exec(request).await.unwrap()
+}
+
+pub(crate) fn text(output: &ExecOutput) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
