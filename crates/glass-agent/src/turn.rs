@@ -18,18 +18,21 @@
 //!
 //! One process carries many turns: everything before this turn's prompt only moves the handshake on.
 
+mod ending;
 mod failure;
+mod outgoing;
 mod tools;
 mod update;
 mod usage;
 
 use glass_types::{EndReason, Event};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clip;
 use crate::wire::{self, Message, RpcError};
-use crate::{AgentLine, AgentManifest, LineSource, Quirk};
+use crate::{AgentLine, AgentManifest, LineSource};
 
+pub use ending::Ending;
 use tools::Tools;
 pub use usage::TurnUsage;
 
@@ -75,24 +78,6 @@ pub struct Step {
     pub events: Vec<Event>,
     /// Set by the turn's last line.
     pub done: Option<Ending>,
-}
-
-/// How a turn ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// Why.
-    pub reason: EndReason,
-    /// What people should know.
-    pub message: Option<String>,
-}
-
-impl Ending {
-    fn new(reason: EndReason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: Some(message.into()),
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,18 +179,6 @@ impl Turn {
         .unwrap_or_default()
     }
 
-    /// The messages that the agent needs now and that the log does not have yet.
-    #[must_use]
-    pub fn pending(&self) -> Vec<Outgoing> {
-        let mut out: Vec<_> = self
-            .requests
-            .iter()
-            .map(|asked| self.answer(asked))
-            .collect();
-        out.extend(self.next_message());
-        out
-    }
-
     /// From now on the turn is to be cancelled.
     pub fn cancel(&mut self) {
         self.cancel_wanted = true;
@@ -253,88 +226,6 @@ impl Turn {
 
     fn key(&self, what: &str) -> String {
         format!("{what}:{}", self.spec.task)
-    }
-
-    fn next_message(&self) -> Option<Outgoing> {
-        if self.cancel_wanted && !self.has_begun() && !self.is_gone() {
-            // It takes the prompt's key: either the guest already has the prompt, and this is ignored, or it will never
-            // take it. The log tells which.
-            let params = json!({"task": self.spec.task});
-            return Some(Outgoing {
-                once: self.key("prompt"),
-                line: wire::notification(SKIP, params),
-            });
-        }
-        let session = self.session.as_deref().unwrap_or_default();
-        let cwd = &self.spec.cwd;
-        let (once, method, params) = match self.phase {
-            Phase::Connecting => ("initialize".to_owned(), "initialize", hello()),
-            Phase::Opening => match self.spec.resume_session.as_ref().filter(|_| self.can_load) {
-                Some(id) => {
-                    let params = json!({"sessionId": id, "cwd": cwd, "mcpServers": []});
-                    ("session".to_owned(), "session/load", params)
-                }
-                None => {
-                    let params = json!({"cwd": cwd, "mcpServers": []});
-                    ("session".to_owned(), "session/new", params)
-                }
-            },
-            Phase::OpeningFresh => {
-                let params = json!({"cwd": cwd, "mcpServers": []});
-                ("session-fresh".to_owned(), "session/new", params)
-            }
-            Phase::SettingMode => {
-                let params = json!({"sessionId": session, "modeId": self.spec.agent.mode});
-                ("mode".to_owned(), "session/set_mode", params)
-            }
-            Phase::Ready if self.needs_model() => {
-                let value = self.spec.agent.acp_model(&self.spec.model);
-                let params = json!({"sessionId": session, "configId": "model", "value": value});
-                (self.key("model"), "session/set_config_option", params)
-            }
-            Phase::Ready => {
-                let prompt = json!([{"type": "text", "text": self.spec.prompt}]);
-                let params = json!({"sessionId": session, "prompt": prompt});
-                (self.key("prompt"), "session/prompt", params)
-            }
-            Phase::Working if self.cancel_wanted && !self.cancel_sent => {
-                return Some(Outgoing {
-                    once: self.key("cancel"),
-                    line: wire::notification("session/cancel", json!({"sessionId": session})),
-                });
-            }
-            Phase::Working | Phase::Ended | Phase::Gone => return None,
-        };
-        let line = wire::request(&once, method, params);
-        Some(Outgoing { once, line })
-    }
-
-    /// A fresh session has the model that the process was started with; others may have another.
-    fn needs_model(&self) -> bool {
-        let fresh = self.other_prompts == 0 && (self.loading.is_none() || self.session_lost);
-        let wanted = self.spec.agent.acp_model(&self.spec.model);
-        let differs = self
-            .current_model
-            .as_ref()
-            .is_some_and(|now| *now != wanted);
-        !fresh && !self.model_set && differs
-    }
-
-    fn answer(&self, asked: &Asked) -> Outgoing {
-        let line = match &asked.what {
-            Ask::Permission(Some(option)) if !self.is_cancelling() => wire::response(
-                &asked.id,
-                json!({"outcome": {"outcome": "selected", "optionId": option}}),
-            ),
-            Ask::Permission(_) => {
-                wire::response(&asked.id, json!({"outcome": {"outcome": "cancelled"}}))
-            }
-            Ask::Other(method) => wire::refusal(&asked.id, method),
-        };
-        Outgoing {
-            once: format!("reply:{}", asked.id),
-            line,
-        }
     }
 
     /// A message that we sent, now or before a restart, for this turn or for another.
@@ -511,92 +402,6 @@ impl Turn {
         }
     }
 
-    /// The answer to our prompt ends the turn.
-    fn on_answer(&mut self, result: Result<Value, RpcError>) -> Step {
-        let mut events = Vec::new();
-        let ending = match result {
-            Ok(result) => {
-                let last_step_only = self.spec.agent.has(Quirk::UsageOfLastStep);
-                if !last_step_only && self.usage.take_total(&result["usage"]) {
-                    events.push(self.usage.event());
-                }
-                self.ending(wire::text(&result, "stopReason").unwrap_or_default())
-            }
-            Err(_) if self.is_cancelling() => cancelled(),
-            Err(error) => Ending::new(
-                EndReason::Failed,
-                failure::of_error(&error, &self.said, &self.spec),
-            ),
-        };
-        let mut step = self.end(ending);
-        events.append(&mut step.events);
-        step.events = events;
-        step
-    }
-
-    fn ending(&self, stop_reason: &str) -> Ending {
-        if self.is_cancelling() {
-            return cancelled();
-        }
-        match stop_reason {
-            "end_turn" => match failure::in_text(&self.said, &self.spec) {
-                Some(message) if self.tools.is_empty() => Ending::new(EndReason::Failed, message),
-                _ if self.said.is_empty() && self.tools.is_empty() => {
-                    Ending::new(EndReason::Completed, "the agent ended without an answer")
-                }
-                _ => Ending {
-                    reason: EndReason::Completed,
-                    message: None,
-                },
-            },
-            "max_tokens" => Ending::new(
-                EndReason::Limit,
-                "the model reached its limit of tokens; ask it to go on",
-            ),
-            "max_turn_requests" => Ending::new(
-                EndReason::Limit,
-                "the agent reached its limit of requests; ask it to go on",
-            ),
-            "refusal" => Ending::new(
-                EndReason::Refused,
-                match self.said.trim() {
-                    "" => "the model refused; say it in other words".to_owned(),
-                    said => format!("the model refused: {}", clip::clip(said, clip::MESSAGE)),
-                },
-            ),
-            "cancelled" => Ending::new(EndReason::Cancelled, "the agent cancelled the turn itself"),
-            other => Ending::new(
-                EndReason::Failed,
-                format!(
-                    "the agent stopped for an unknown reason: {:?}",
-                    clip::line(other)
-                ),
-            ),
-        }
-    }
-
-    fn on_exit(&mut self, status: &str) -> Step {
-        if self.phase != Phase::Working {
-            self.phase = Phase::Gone;
-            if self.stderr.is_empty() {
-                self.stderr.push(clip::line(status));
-            }
-            return Step::default();
-        }
-        if self.is_cancelling() {
-            return self.end(cancelled());
-        }
-        let mut message = format!(
-            "{} ended in the middle of its work ({}); ask again to go on",
-            self.spec.agent.name,
-            clip::line(status)
-        );
-        if let Some(complaint) = self.complaint() {
-            message = format!("{message}. It said: {complaint}");
-        }
-        self.end(Ending::new(EndReason::Failed, message))
-    }
-
     fn on_stderr(&mut self, text: &str) {
         let noise = &self.spec.agent.stderr_noise;
         if text.trim().is_empty() || noise.iter().any(|start| text.starts_with(start)) {
@@ -615,22 +420,6 @@ impl Turn {
             done: Some(ending),
         }
     }
-}
-
-const fn cancelled() -> Ending {
-    Ending {
-        reason: EndReason::Cancelled,
-        message: None,
-    }
-}
-
-fn hello() -> Value {
-    json!({
-        "protocolVersion": 1,
-        // Everything happens in the sandbox: the agent reads, writes and runs by itself.
-        "clientCapabilities": {"fs": {"readTextFile": false, "writeTextFile": false}, "terminal": false},
-        "clientInfo": {"name": "glasshouse", "title": "Glasshouse", "version": env!("CARGO_PKG_VERSION")},
-    })
 }
 
 /// The option that allows most. Nobody watches, and the sandbox is the boundary.

@@ -2,6 +2,7 @@ use super::*;
 use crate::AgentRegistry;
 use glass_types::ToolStatus;
 use proptest::prelude::*;
+use serde_json::json;
 
 fn spec(agent: &str) -> TurnSpec {
     let registry = AgentRegistry::load(None).unwrap();
