@@ -67,7 +67,7 @@ const SLEEP_LIMIT: u64 = 3600;
 impl Intent {
     pub(crate) fn of(prompt: &str, has_history: bool) -> Self {
         let prompt: String = prompt.chars().take(LOOK).collect();
-        let prompt = prompt.trim();
+        let prompt = unquoted(prompt.trim());
         if let Some(probe) = probe(prompt) {
             return Self::Probe(probe);
         }
@@ -87,6 +87,15 @@ impl Intent {
             Some(_) | None => Self::Build(order(request, request, App::Page)),
         }
     }
+}
+
+/// Some agents put what came from a command line into quotes.
+fn unquoted(prompt: &str) -> &str {
+    prompt
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .filter(|inner| !inner.contains('"'))
+        .map_or(prompt, str::trim)
 }
 
 /// Lower-case words without punctuation.

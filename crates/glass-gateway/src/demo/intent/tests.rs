@@ -31,6 +31,7 @@ fn apps_are_known_by_their_names() {
         App::Todo,
         "Groceries",
     );
+    builds("\"build a counter\"", App::Counter, "Counter");
     builds("make a counter", App::Counter, "Counter");
     builds("I need a notes app", App::Notes, "Notes");
     builds(
@@ -120,6 +121,8 @@ fn what_it_cannot_do_it_says() {
 #[test]
 fn odd_prompts_do_no_harm() {
     for prompt in [
+        "\"",
+        "\"\"",
         "rename",
         "to",
         "run `",
