@@ -288,6 +288,23 @@ pub(crate) enum ImageCommand {
         /// Directory with a recipe.toml
         recipe: Option<PathBuf>,
     },
+    /// Fetch an image from a registry
+    Pull {
+        /// `name`, `name:tag` or `host/name:tag`
+        reference: String,
+        /// Who asks, for registries that want to know
+        #[arg(long, env = "GLASSHOUSE_REGISTRY_USERNAME", value_name = "NAME")]
+        username: Option<String>,
+        /// Their password or token; better given by the environment, where other users do not see it
+        #[arg(
+            long,
+            env = "GLASSHOUSE_REGISTRY_PASSWORD",
+            value_name = "PASSWORD",
+            hide_env_values = true,
+            requires = "username"
+        )]
+        password: Option<String>,
+    },
     /// Take an image from an OCI archive, a `docker save` archive or a tar of a root file system
     Import {
         /// The archive

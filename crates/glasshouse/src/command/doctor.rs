@@ -5,6 +5,8 @@ mod place;
 
 use std::process::ExitCode;
 
+use glass_runtime::native;
+
 use self::check::{Check, Standing};
 use crate::cli::{RuntimeArgument, ServeArguments};
 use crate::context::Context;
@@ -32,12 +34,18 @@ pub(crate) fn run(context: &Context, arguments: &ServeArguments) -> Result<ExitC
 /// What a server needs before it is started.
 pub(super) fn checks(context: &Context, arguments: &ServeArguments) -> Vec<Check> {
     let mut checks = match arguments.runtime {
-        RuntimeArgument::Native => Vec::new(),
-        RuntimeArgument::Sim => vec![Check::new("runtime", Standing::Note, "sim").with_remedy(
-            "nothing is isolated: run only what you trust, or use `--runtime native` as root",
-        )],
+        RuntimeArgument::Native => native::check(&place::existing(context.data()))
+            .into_iter()
+            .map(Check::from)
+            .collect(),
+        RuntimeArgument::Sim => vec![
+            Check::new("runtime", Standing::Note, "sim").with_remedy(
+                "nothing is isolated: run only what you trust, or use `--runtime native` as root",
+            ),
+            place::disk(context),
+        ],
     };
-    checks.extend(place::data(context));
+    checks.push(place::data(context));
     let addresses = arguments.listen.iter();
     checks.extend(addresses.map(|&listen| place::address(context, listen)));
     if arguments.runtime == RuntimeArgument::Native {

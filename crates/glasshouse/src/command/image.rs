@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use glass_api::{ImageList, ImageView, SandboxList};
-use glass_image::{BuildOptions, Image, ImageError, ImageStore};
+use glass_image::{BuildOptions, Credentials, Image, ImageError, ImageStore, PullOptions};
 use serde_json::json;
 
 use super::serve::described;
@@ -20,6 +20,20 @@ pub(crate) async fn run(context: &Context, command: ImageCommand) -> Result<Exit
     match command {
         ImageCommand::Build { recipe } => {
             let image = build(context, recipe.as_deref()).await?;
+            print(context, &image)?;
+        }
+        ImageCommand::Pull {
+            reference,
+            username,
+            password,
+        } => {
+            let credentials = username.map(|username| Credentials {
+                username,
+                password: password.unwrap_or_default(),
+            });
+            let options = PullOptions { credentials };
+            let (store, steps) = (store(context)?, steps(context));
+            let image = or_interrupt(store.pull(&reference, options, steps)).await?;
             print(context, &image)?;
         }
         ImageCommand::Import { archive, name } => {

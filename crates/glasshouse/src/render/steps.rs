@@ -16,6 +16,7 @@ pub(crate) struct Steps {
     silent: bool,
     lively: bool,
     style: Style,
+    stderr: io::Stderr,
     bar: Mutex<Option<ProgressBar>>,
 }
 
@@ -26,13 +27,14 @@ impl Steps {
             silent,
             lively: stderr.is_terminal(),
             style: Style::of(&stderr),
+            stderr,
             bar: Mutex::new(None),
         }
     }
 
     fn line(&self, text: &str) {
         // Nobody to tell is no reason to fail.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(self.stderr.lock(), "{text}");
     }
 
     fn start(&self, step: &str, total: Option<u64>) {

@@ -1,5 +1,6 @@
 //! One thing that was looked at.
 
+use glass_runtime::native;
 use serde::Serialize;
 
 use crate::render::Style;
@@ -63,6 +64,17 @@ impl Check {
             );
         }
         lines
+    }
+}
+
+impl From<native::Check> for Check {
+    fn from(check: native::Check) -> Self {
+        let standing = if check.ok {
+            Standing::Good
+        } else {
+            Standing::Bad
+        };
+        Self::new(check.name, standing, check.detail).with_remedy(check.remedy)
     }
 }
 

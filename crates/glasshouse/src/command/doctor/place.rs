@@ -13,23 +13,22 @@ use crate::recipe::BASE;
 const LITTLE: u64 = 3 << 30;
 const ENOUGH: u64 = 10 << 30;
 
-/// Whether the data directory can be written, and how much fits into it.
-pub(super) fn data(context: &Context) -> Vec<Check> {
+/// Whether the data directory can be written.
+pub(super) fn data(context: &Context) -> Check {
     let name = "data directory";
-    let data = context.data();
-    let existing = existing(data);
-    let shown = data.display().to_string();
-    if let Err(error) = tempfile::tempfile_in(&existing) {
-        let detail = format!("{shown}: {error}");
-        let remedy = "run as root, or give another directory with --data or GLASSHOUSE_DATA";
-        return vec![Check::new(name, Standing::Bad, detail).with_remedy(remedy)];
+    let shown = context.data().display().to_string();
+    match tempfile::tempfile_in(existing(context.data())) {
+        Ok(_) => Check::new(name, Standing::Good, shown),
+        Err(error) => Check::new(name, Standing::Bad, format!("{shown}: {error}"))
+            .with_remedy("run as root, or give another directory with --data or GLASSHOUSE_DATA"),
     }
-    vec![Check::new(name, Standing::Good, shown), disk(&existing)]
 }
 
-fn disk(directory: &Path) -> Check {
+/// How much fits into the data directory.
+pub(super) fn disk(context: &Context) -> Check {
     let name = "disk";
-    let free = match rustix::fs::statvfs(directory) {
+    let directory = existing(context.data());
+    let free = match rustix::fs::statvfs(&directory) {
         Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
         Err(error) => return Check::new(name, Standing::Note, format!("unknown: {error}")),
     };
@@ -45,7 +44,7 @@ fn disk(directory: &Path) -> Check {
 }
 
 /// The directory, or the nearest one above it that is there.
-fn existing(directory: &Path) -> PathBuf {
+pub(super) fn existing(directory: &Path) -> PathBuf {
     directory
         .ancestors()
         .find(|path| path.is_dir())
