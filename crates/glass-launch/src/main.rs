@@ -14,6 +14,7 @@ mod confine;
 mod container;
 mod failure;
 mod launch;
+mod loopback;
 mod mounts;
 mod seed;
 mod sys;

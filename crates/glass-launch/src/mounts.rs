@@ -28,6 +28,7 @@ use rustix::mount::{
 };
 
 use crate::failure::{Failure, Step};
+use crate::loopback;
 use crate::seed;
 use crate::sys;
 
@@ -140,10 +141,24 @@ fn pivot(root: &Path) -> Result<(), Failure> {
 fn mount_disk(spec: &LaunchSpec) -> Result<(), Failure> {
     match &spec.disk {
         Disk::Directory => bind(&spec.dir.join("disk"), Path::new("disk")).step("mount the disk"),
-        Disk::Image(image) => {
-            Err(format!("{} is an image", image.display())).step("mount the disk")
-        }
+        Disk::Image(image) => mount_image(image, spec.uid_base).step("mount the disk image"),
     }
+}
+
+fn mount_image(image: &Path, uid_base: u32) -> io::Result<()> {
+    // The device is kept open until it is mounted, or it would be gone again.
+    let (path, _device) = loopback::attach(image)?;
+    // The last blocks are for the sandbox's root: when its user has filled the disk, the guest can still keep its logs.
+    // Inode tables are not zeroed in the background, which would fill the sparse file; what is freed becomes a hole.
+    let options = format!("resuid={uid_base},noinit_itable,discard,errors=remount-ro");
+    rustix::mount::mount(
+        path,
+        "disk",
+        "ext4",
+        PLAIN | MountFlags::NOATIME,
+        c(&options)?.as_c_str(),
+    )?;
+    Ok(())
 }
 
 /// Makes the throw-away root anew; what persists is made once.

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod check;
+mod disk;
 mod floor;
 mod launch;
 mod network;
@@ -33,6 +34,7 @@ use crate::{
     Activity, BoxStream, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, socket,
 };
 use cgroup::{Group, Hierarchy};
+use disk::Disks;
 use network::SocketMaker;
 use sandbox::{Record, SandboxDir};
 use users::Users;
@@ -51,6 +53,7 @@ pub struct NativeRuntime {
     programs: Programs,
     hierarchy: Hierarchy,
     users: Users,
+    disks: Disks,
     sockets: SocketMaker,
     /// One operation at a time on each sandbox.
     locks: Mutex<HashMap<SandboxId, Arc<tokio::sync::Mutex<()>>>>,
@@ -88,10 +91,12 @@ impl NativeRuntime {
             })?;
         make_dir_all(&state_dir.join("sandboxes"), 0o711)?;
         make_dir_all(&state_dir.join("users"), 0o700)?;
+        make_dir_all(&state_dir.join("disks"), 0o700)?;
         Ok(Self {
             programs: Programs::write(&state_dir, &filters)?,
             hierarchy,
             users: Users::new(&state_dir),
+            disks: Disks::new(&state_dir),
             sockets: SocketMaker::spawn().map_err(|source| RuntimeError::Io {
                 path: state_dir.clone(),
                 source,
@@ -171,6 +176,9 @@ impl NativeRuntime {
             .remove()
             .await
             .map_err(step(id, "remove the control groups"))?;
+        disk::detached(&dir.image())
+            .await
+            .map_err(step(id, "wait for the disk"))?;
         self.inits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -252,11 +260,16 @@ impl Runtime for NativeRuntime {
             return Ok(());
         }
         dir.make()?;
+        let image = self
+            .disks
+            .make(&dir.image(), spec.limits.disk_bytes)
+            .await
+            .map_err(step(&spec.id, "make the disk"))?;
         let uid_base = self
             .users
             .claim(&spec.id)
             .map_err(step(&spec.id, "claim user ids"))?;
-        dir.write_record(Record { uid_base })
+        dir.write_record(Record { uid_base, image })
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
@@ -306,7 +319,7 @@ impl Runtime for NativeRuntime {
             self.end(id, &dir, Duration::ZERO).await?;
             let record = dir.record().unwrap_or(None);
             self.removed(&dir.path).await?;
-            if let Some(Record { uid_base }) = record {
+            if let Some(Record { uid_base, .. }) = record {
                 self.users
                     .release(uid_base)
                     .map_err(step(id, "release user ids"))?;

@@ -9,7 +9,7 @@ use glass_launch::{Disk, LaunchReport, LaunchSpec};
 use tokio::io::AsyncWriteExt;
 
 use super::sandbox::SandboxDir;
-use super::{NativeRuntime, step};
+use super::{NativeRuntime, disk, step};
 use crate::{RuntimeError, SandboxSpec};
 
 impl NativeRuntime {
@@ -26,6 +26,15 @@ impl NativeRuntime {
         if spec.layers.is_empty() {
             return Err(step(id, "find the image")("it has no layer"));
         }
+        let disk = if record.image {
+            // The last container may still be letting go of it; two must never have one file system.
+            disk::detached(&dir.image())
+                .await
+                .map_err(step(id, "wait for the disk"))?;
+            Disk::Image(dir.image())
+        } else {
+            Disk::Directory
+        };
         let group = self.group(id);
         let cgroups = group
             .make(&spec.limits)
@@ -34,7 +43,7 @@ impl NativeRuntime {
             id: id.to_string(),
             dir: dir.path.clone(),
             layers: spec.layers.clone(),
-            disk: Disk::Directory,
+            disk,
             guest: self.programs.guest.clone(),
             seccomp: self.programs.seccomp.clone(),
             uid_base: record.uid_base,

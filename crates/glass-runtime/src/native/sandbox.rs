@@ -3,7 +3,8 @@
 //! ```text
 //! <state>/sandboxes/<id>/   0711
 //!   sandbox.json   the range of user ids; written last, so a sandbox without it is half-made
-//!   disk/          0700  upper work home state, owners unshifted
+//!   disk.img       a file system with upper work home state, owners unshifted; its size is the limit
+//!   disk/          0700  the same without a limit, where the host has no loop devices
 //!   gateway/       0711  gateway.sock; what the sandbox sees at /run/glasshouse
 //!   mnt/           0700  empty; where the launcher builds the tree in its own mount namespace
 //!   guest.sock     the guest's socket; not visible in the sandbox
@@ -25,11 +26,15 @@ use serde::{Deserialize, Serialize};
 use crate::RuntimeError;
 use crate::programs::write_atomically;
 
+const IMAGE: &str = "disk.img";
+
 const RECORD: &str = "sandbox.json";
 /// What is remembered of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) uid_base: u32,
+    /// Whether its files are in an image of a fixed size, and not in a directory.
+    pub(super) image: bool,
 }
 
 /// The directory of one sandbox.
@@ -68,6 +73,10 @@ impl SandboxDir {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn image(&self) -> PathBuf {
+        self.path.join(IMAGE)
     }
 
     /// `None` when the sandbox is half-made.

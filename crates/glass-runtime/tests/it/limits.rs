@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use glass_types::Limits;
 
-use crate::world::{Kind, World};
+use crate::world::{Kind, World, text};
 
 #[tokio::test]
 async fn a_fork_bomb_is_held() {
@@ -48,6 +48,32 @@ async fn a_memory_hog_is_killed() {
         assert!(used <= 64 << 20, "{used}");
         sandbox.guest.health().await.unwrap();
         assert_eq!(other.shell("exit 3").await.exit_code, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_the_own_one() {
+    World::run(Kind::Native, async |world| {
+        let other = world.up().await;
+        let mut spec = world.spec();
+        spec.limits.disk_bytes = 64 << 20;
+        let sandbox = world.up_with(spec).await;
+        let output = sandbox
+            .shell("echo kept > ~/kept; busybox dd if=/dev/zero of=/home/dev/big bs=65536")
+            .await;
+        assert_ne!(output.exit_code, 0, "it wrote all it wanted");
+        let size = sandbox.shell("busybox stat -c %s ~/big").await;
+        let size: u64 = text(&size).trim().parse().unwrap();
+        assert!(size < 64 << 20, "{size}");
+        assert_eq!(other.shell("echo fine > ~/file").await.exit_code, 0);
+        world
+            .runtime
+            .stop(&sandbox.id, Duration::from_secs(5))
+            .await
+            .unwrap();
+        world.runtime.start(&sandbox.spec).await.unwrap();
+        assert_eq!(text(&sandbox.shell("cat ~/kept").await), "kept\n");
     })
     .await;
 }
