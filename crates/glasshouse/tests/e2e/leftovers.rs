@@ -1,0 +1,181 @@
+//! Twenty sandboxes at once, and nothing of them afterwards.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::ensure;
+use glass_testing::TestServer;
+use serde_json::json;
+
+use crate::harness::server;
+
+/// The kernel objects and files that sandboxes are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct World {
+    mounts: BTreeSet<String>,
+    cgroups: BTreeSet<String>,
+    namespaces: usize,
+    processes: usize,
+    files: BTreeSet<String>,
+    sockets: usize,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_at_once_come_and_go_without_a_trace() -> anyhow::Result<()> {
+    let server = server().await?;
+    // The first sandbox makes what all share (the parent cgroup, say), and that may stay.
+    let first = server.sandbox(json!({})).await?;
+    remove(&server, &first).await?;
+    let before = world(&server)?;
+
+    let made = futures::future::join_all((0..20).map(|_| server.sandbox(json!({})))).await;
+    let made: Vec<String> = made.into_iter().collect::<anyhow::Result<_>>()?;
+    ensure!(
+        made.iter().collect::<BTreeSet<_>>().len() == 20,
+        "an id came twice"
+    );
+    let answers =
+        futures::future::join_all(made.iter().map(|id| server.exec(id, "hostname && id -u"))).await;
+    for (id, answer) in made.iter().zip(answers) {
+        let (code, printed) = answer?;
+        ensure!(
+            code == 0 && printed.trim() == format!("{id}\n1000"),
+            "{id}: {printed}"
+        );
+    }
+    for id in &made {
+        ensure!(
+            !processes_of(id)?.is_empty(),
+            "{id} has no process: the count below would prove nothing"
+        );
+    }
+
+    let removed = futures::future::join_all(made.iter().map(|id| remove(&server, id))).await;
+    removed.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
+    for id in &made {
+        ensure!(processes_of(id)?.is_empty(), "{id} has left processes");
+    }
+    let after = world(&server)?;
+    ensure!(after == before, "before: {before:#?}\nafter: {after:#?}");
+    Ok(())
+}
+
+async fn remove(server: &TestServer, id: &str) -> anyhow::Result<()> {
+    let (status, answer) = server
+        .api("DELETE", &format!("/v1/sandboxes/{id}"), None)
+        .await?;
+    ensure!(status == 204, "{status}: {answer}");
+    let (status, _) = server
+        .api("GET", &format!("/v1/sandboxes/{id}"), None)
+        .await?;
+    ensure!(status == 404, "still there: {status}");
+    Ok(())
+}
+
+/// Host pids of the processes whose cgroup or host name is this sandbox's.
+pub(crate) fn processes_of(sandbox: &str) -> anyhow::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        // A process may end while it is looked at.
+        let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        if cgroup.contains(sandbox) {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
+}
+
+fn world(server: &TestServer) -> anyhow::Result<World> {
+    let data = server.data().canonicalize()?;
+    let marker = data.display().to_string();
+    let (mut mounts, mut namespaces, mut processes) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for line in std::fs::read_to_string("/proc/self/mountinfo")?
+        .lines()
+        .filter(|line| line.contains(&marker))
+    {
+        mounts.insert(
+            line.split(' ')
+                .skip(3)
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
+    }
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_none_or(|name| name.parse::<u32>().is_err())
+        {
+            continue;
+        }
+        let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        let mounted = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        if !cgroup.contains("/glasshouse/") || !mounted.contains(&marker) {
+            continue;
+        }
+        processes += 1;
+        for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+            if let Ok(name) = std::fs::read_link(entry.path().join("ns").join(kind)) {
+                namespaces.insert(name);
+            }
+        }
+    }
+    let mut files = BTreeSet::new();
+    collect(&data.join("runtime"), &mut files)?;
+    let mut cgroups = BTreeSet::new();
+    collect_cgroups(Path::new("/sys/fs/cgroup"), &mut cgroups, 0)?;
+    let sockets = std::fs::read_to_string("/proc/net/unix")?
+        .lines()
+        .filter(|line| line.contains(&marker))
+        .count();
+    Ok(World {
+        mounts,
+        cgroups,
+        namespaces: namespaces.len(),
+        processes,
+        files,
+        sockets,
+    })
+}
+
+fn collect(directory: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)?.flatten() {
+        names.insert(entry.path().display().to_string());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), names)?;
+        }
+    }
+    Ok(())
+}
+
+/// Control groups that belong to sandboxes of any server; other tests of this run name theirs by other ids.
+fn collect_cgroups(
+    directory: &Path,
+    names: &mut BTreeSet<String>,
+    depth: usize,
+) -> anyhow::Result<()> {
+    if depth > 4 {
+        return Ok(());
+    }
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Ok(());
+    };
+    for entry in entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    {
+        if entry.path().display().to_string().contains("glasshouse") {
+            names.insert(entry.path().display().to_string());
+        }
+        collect_cgroups(&entry.path(), names, depth + 1)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The whole product as a user meets it: the real binary, real containers, real agents, a real browser.
+//!
+//! Needs root and the Debian packages that `make test` installs. The base image is built once into a directory that all
+//! servers of this run share.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+mod bad_input;
+mod first_app;
+mod harness;
+mod hot_reload;
+mod leftovers;
+mod restart;
+mod sealed;
+mod secrets;
