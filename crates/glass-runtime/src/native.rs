@@ -319,11 +319,11 @@ impl Runtime for NativeRuntime {
             self.end(id, &dir, Duration::ZERO).await?;
             let record = dir.record().unwrap_or(None);
             self.removed(&dir.path).await?;
-            if let Some(Record { uid_base, .. }) = record {
-                self.users
-                    .release(uid_base)
-                    .map_err(step(id, "release user ids"))?;
+            match record {
+                Some(Record { uid_base, .. }) => self.users.release(uid_base),
+                None => self.users.release_of(id),
             }
+            .map_err(step(id, "release user ids"))?;
         }
         self.locks
             .lock()

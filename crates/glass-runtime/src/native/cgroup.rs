@@ -22,6 +22,9 @@ pub(super) enum Hierarchy {
         cpuacct: PathBuf,
         pids: PathBuf,
         freezer: PathBuf,
+        /// Hierarchies without controllers, by which a service manager finds the processes of a service. A sandbox has
+        /// a place of its own there, or stopping the server would stop it too.
+        tracking: Vec<PathBuf>,
     },
     V2 {
         root: PathBuf,
@@ -74,6 +77,13 @@ impl Hierarchy {
             cpuacct: find("cpuacct")?,
             pids: find("pids")?,
             freezer: find("freezer")?,
+            tracking: mounts
+                .iter()
+                .filter(|(kind, _, options)| {
+                    *kind == "cgroup2" || options.contains(&"name=systemd")
+                })
+                .map(|(_, path, _)| PathBuf::from(path))
+                .collect(),
         })
     }
 
@@ -85,8 +95,10 @@ impl Hierarchy {
                 cpuacct,
                 pids,
                 freezer,
+                tracking,
             } => [memory, cpu, cpuacct, pids, freezer]
                 .into_iter()
+                .chain(tracking)
                 .map(PathBuf::as_path)
                 .collect(),
             Self::V2 { root } => BTreeSet::from([root.as_path()]),
@@ -356,7 +368,7 @@ cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
         let found = Hierarchy::from_mounts(V1, |_| String::new()).unwrap();
         assert_eq!(
             found.mounts().len(),
-            4,
+            5,
             "cpu and cpuacct are one: {found:?}"
         );
     }

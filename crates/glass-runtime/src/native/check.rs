@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::cgroup::Hierarchy;
+use super::disk;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,12 +162,15 @@ fn seccomp() -> Check {
 }
 
 fn loops() -> Check {
-    let found = if Path::new("/dev/loop-control").exists() {
-        Ok("/dev/loop-control".to_owned())
-    } else {
+    let found = if !Path::new("/dev/loop-control").exists() {
         Err("no /dev/loop-control: the disk limit of sandboxes is not enforced".to_owned())
+    } else if let Some(mkfs) = disk::mkfs() {
+        Ok(format!("/dev/loop-control and {}", mkfs.display()))
+    } else {
+        Err("no mkfs.ext4: the disk limit of sandboxes is not enforced".to_owned())
     };
-    of("loop devices", found, "run `modprobe loop`")
+    let remedy = "run `modprobe loop` and install the package e2fsprogs";
+    of("loop devices", found, remedy)
 }
 
 fn space(state_dir: &Path) -> Check {

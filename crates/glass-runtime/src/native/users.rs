@@ -45,11 +45,36 @@ impl Users {
                     file.write_all(id.as_str().as_bytes())?;
                     return Ok(base);
                 }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    // Claimed before by a create that was cut off.
+                    if self.holder(base).as_deref() == Some(id.as_str()) {
+                        return Ok(base);
+                    }
+                }
                 Err(e) => return Err(e),
             }
         }
         Err(io::Error::other("all ranges of user ids are taken"))
+    }
+
+    fn holder(&self, base: u32) -> Option<String> {
+        fs::read_to_string(self.dir.join(base.to_string())).ok()
+    }
+
+    /// Gives back what a sandbox holds that does not know its range, because it is half-made.
+    pub(super) fn release_of(&self, id: &SandboxId) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let base = entry?
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let Some(base) = base
+                && self.holder(base).as_deref() == Some(id.as_str())
+            {
+                self.release(base)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a range back.
@@ -70,12 +95,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("users")).unwrap();
         let users = Users::new(dir.path());
-        let id = SandboxId::random();
-        let first = users.claim(&id).unwrap();
-        let second = users.claim(&id).unwrap();
+        let (one, two) = (SandboxId::random(), SandboxId::random());
+        let first = users.claim(&one).unwrap();
+        // As if the second began its search at the same place.
+        fs::write(users.dir.join(first.to_string()), two.as_str()).unwrap();
+        let second = users.claim(&one).unwrap();
         assert!(first.abs_diff(second) >= SIZE);
         assert!(first >= FIRST && second <= 0x7fff_0000);
-        users.release(first).unwrap();
-        assert_eq!(users.claim(&id).unwrap(), first);
+        assert_eq!(users.claim(&one).unwrap(), second, "it is claimed once");
+        users.release_of(&two).unwrap();
+        users.release(second).unwrap();
+        assert_eq!(fs::read_dir(&users.dir).unwrap().count(), 0);
     }
 }
