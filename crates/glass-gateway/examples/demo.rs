@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use glass_gateway::{Caller, Gateway, GatewayConfig, Tokens};
 use glass_types::SandboxId;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Every token is this sandbox's.
 #[derive(Debug)]
@@ -47,10 +48,12 @@ async fn main() -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let serve = gateway.serve(sandbox, unix, async {
-        // Without the signal the example serves until it is killed.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
         }
     });
     let outcome = tokio::select! {
