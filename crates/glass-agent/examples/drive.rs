@@ -4,6 +4,7 @@
 //! drive <agent id> <gateway url> <directory> [option…] <prompt>…
 //!   --argv "node /path/index.js"   instead of the manifest's command
 //!   --env NAME=VALUE               added to the environment
+//!   --model <name>                 instead of the demo model
 //!   --cancel-after <seconds>       cancels every turn then
 //!   --kill-after <seconds>         kills the agent then, once; later prompts resume in a new process
 //! ```
@@ -36,6 +37,7 @@ struct Options {
     dir: PathBuf,
     argv: Option<Vec<String>>,
     env: BTreeMap<String, String>,
+    model: Option<String>,
     cancel_after: Option<Duration>,
     kill_after: Option<Duration>,
     prompts: Vec<String>,
@@ -60,6 +62,7 @@ fn options() -> anyhow::Result<Options> {
                 let (name, value) = pair.split_once('=').context("--env takes NAME=VALUE")?;
                 options.env.insert(name.to_owned(), value.to_owned());
             }
+            "--model" => options.model = Some(next("model")?),
             "--cancel-after" => options.cancel_after = Some(seconds(&next("seconds")?)?),
             "--kill-after" => options.kill_after = Some(seconds(&next("seconds")?)?),
             _ => options.prompts.push(arg),
@@ -263,7 +266,7 @@ async fn main() -> anyhow::Result<()> {
     let context = AgentContext {
         gateway_url: options.gateway.clone(),
         token: "sandbox-token".to_owned(),
-        model: agent.demo_model.clone(),
+        model: options.model.unwrap_or_else(|| agent.demo_model.clone()),
         home: options.dir.join("home").display().to_string(),
         cwd: workspace.display().to_string(),
     };
