@@ -6,4 +6,4 @@ pub(crate) mod service;
 mod transfer;
 mod upload;
 
-pub(crate) use transfer::{read, write};
+pub(crate) use transfer::{contents, decode, open_regular, read, write};

@@ -73,11 +73,12 @@ pub(crate) async fn run(config: GuestConfig) -> Result<(), StartError> {
     });
     let agents = Agents::open(Arc::clone(&core))
         .map_err(|error| StartError::step("agents' logs in state_dir", error))?;
+    let ports = Arc::new(Ports::new(Arc::clone(&core)));
     let guest = Guest {
         processes: Arc::new(Processes::new(Arc::clone(&core))),
         agents: Arc::new(agents),
-        ports: Arc::new(Ports::new(Arc::clone(&core))),
-        app: Arc::new(App::new(Arc::clone(&core))),
+        app: Arc::new(App::new(Arc::clone(&core), Arc::clone(&ports))),
+        ports,
         core,
     };
     tokio::select! {

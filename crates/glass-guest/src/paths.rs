@@ -65,6 +65,20 @@ impl Root {
         .await
     }
 
+    /// A root of its own: nothing outside of `directory` is reached.
+    pub(crate) fn beneath(directory: &Path) -> Result<Self, RpcError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(directory, flags, Mode::empty())
+            .map_err(|error| fault::io(&directory.display().to_string(), &error.into()))?;
+        Ok(Self {
+            directory: Arc::new(fd),
+            base: directory.to_owned(),
+            home: directory.to_owned(),
+            workspace: directory.to_owned(),
+            confined: true,
+        })
+    }
+
     /// The place that `path` names: absolute, or relative to the workspace.
     pub(crate) fn place(&self, path: impl AsRef<OsStr>) -> Result<Place, RpcError> {
         let path = Path::new(path.as_ref());

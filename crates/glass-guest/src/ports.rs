@@ -63,6 +63,13 @@ impl Ports {
         }
     }
 
+    /// Whether a process of this sandbox listens on the port.
+    pub(crate) async fn has(&self, port: u16) -> bool {
+        self.look()
+            .await
+            .is_ok_and(|ports| ports.contains_key(&port))
+    }
+
     async fn look(&self) -> Result<BTreeMap<u16, Port>, RpcError> {
         let gateway = self.core.gateway_port;
         // Without a network namespace the host's other sockets are in the table too.

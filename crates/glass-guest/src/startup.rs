@@ -38,7 +38,8 @@ impl StartError {
 /// Reads the configuration and makes the process fit to supervise.
 pub(crate) fn configure() -> Result<GuestConfig, StartError> {
     let text = std::env::var_os(GuestConfig::VARIABLE).ok_or(StartError::NoConfig)?;
-    let config = serde_json::from_slice(text.as_encoded_bytes()).map_err(|error| StartError::BadConfig { error })?;
+    let config = serde_json::from_slice(text.as_encoded_bytes())
+        .map_err(|error| StartError::BadConfig { error })?;
     // SAFETY: there is one thread yet, so nobody reads the environment meanwhile.
     unsafe { std::env::remove_var(GuestConfig::VARIABLE) };
     close_on_exec();

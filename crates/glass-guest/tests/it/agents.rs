@@ -33,7 +33,10 @@ fn short(lines: &[AgentLine]) -> Vec<(u64, AgentSource, &str)> {
 #[tokio::test]
 async fn every_line_is_numbered_and_read_by_anybody_from_anywhere() {
     let guest = Guest::start().await;
-    let start = agent("a", "while read line; do echo got $line; done; echo end >&2; exit 4");
+    let start = agent(
+        "a",
+        "while read line; do echo got $line; done; echo end >&2; exit 4",
+    );
     assert!(guest.client.agent_start(&start).await.unwrap());
     assert!(!guest.client.agent_start(&start).await.unwrap());
     assert!(guest.client.agent_send("a", "1", "one").await.unwrap());
@@ -109,7 +112,10 @@ async fn stopping_kills_the_children_too() {
 #[tokio::test]
 async fn a_slow_reader_gets_all_of_a_fast_agent() {
     let guest = Guest::start().await;
-    let start = agent("a", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done");
+    let start = agent(
+        "a",
+        "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done",
+    );
     guest.client.agent_start(&start).await.unwrap();
     let all = lines(&guest, "a", 1, 99_999).await;
     assert_eq!(all.len(), 20_001);
@@ -138,7 +144,11 @@ async fn bad_requests_are_refused_and_leave_no_key() {
     assert_eq!(error.code(), Code::NotFound);
     assert!(error.to_string().contains("no-such-agent"), "{error}");
     assert!(guest.client.agent_start(&agent("a", "cat")).await.unwrap());
-    let error = guest.client.agent_start(&agent("../x", "")).await.unwrap_err();
+    let error = guest
+        .client
+        .agent_start(&agent("../x", ""))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     let error = guest.client.agent_send("a", "1", "a\nb").await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);

@@ -12,9 +12,8 @@ use glass_runtime::GuestError;
 use crate::harness::Guest;
 
 async fn write(guest: &Guest, path: &str, text: &'static str) -> Result<String, GuestError> {
-    let bytes = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(
-        text.as_bytes(),
-    ))]);
+    let bytes =
+        futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(text.as_bytes()))]);
     guest
         .client
         .write_file(path, bytes)
@@ -61,7 +60,11 @@ async fn an_upload_that_breaks_leaves_the_old_file() {
     assert!(result.is_err());
     assert_eq!(read(&guest, "x/file").await.unwrap(), b"old");
     let attempts = async {
-        while std::fs::read_dir(guest.workspace().join("x")).unwrap().count() > 1 {
+        while std::fs::read_dir(guest.workspace().join("x"))
+            .unwrap()
+            .count()
+            > 1
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -107,7 +110,11 @@ async fn nothing_outside_the_home_is_reached() {
         let _ = guest.client.remove(path).await;
         let _ = guest.client.move_(path, "taken").await;
         let _ = guest.client.make_dir(&format!("{path}/made")).await;
-        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret", "{path}");
+        assert_eq!(
+            std::fs::read_to_string(&secret).unwrap(),
+            "secret",
+            "{path}"
+        );
         assert_eq!(
             std::fs::read_dir(guest.state())
                 .unwrap()
@@ -127,7 +134,10 @@ async fn entries_are_described() {
     symlink("file", guest.workspace().join("dir/link")).unwrap();
     symlink("nowhere", guest.workspace().join("dir/broken")).unwrap();
     let entry = guest.client.stat("dir/file").await.unwrap();
-    assert_eq!((entry.name.as_str(), entry.kind, entry.size), ("file", FileType::File, 5));
+    assert_eq!(
+        (entry.name.as_str(), entry.kind, entry.size),
+        ("file", FileType::File, 5)
+    );
     assert_eq!(entry.permissions, "-rw-r--r--");
     let link = guest.client.stat("dir/link").await.unwrap();
     assert_eq!(link.kind, FileType::File);
@@ -136,7 +146,10 @@ async fn entries_are_described() {
     assert_eq!(broken.kind, FileType::Symlink);
     assert_eq!(broken.symlink_target.as_deref(), Some("nowhere"));
     let names = |entries: Vec<glass_guest_protocol::filesystem::Entry>| {
-        entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>()
+        entries
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(guest.client.list_dir("", 1).await.unwrap()), ["dir"]);
     assert_eq!(
@@ -161,15 +174,30 @@ async fn making_moving_and_removing_are_told_apart_from_failing() {
     let client = &guest.client;
     client.make_dir("one/two").await.unwrap();
     let code = |error: GuestError| error.code();
-    assert_eq!(code(client.make_dir("one/two").await.unwrap_err()), Code::AlreadyExists);
+    assert_eq!(
+        code(client.make_dir("one/two").await.unwrap_err()),
+        Code::AlreadyExists
+    );
     write(&guest, "one/two/file", "x").await.unwrap();
     client.move_("one/two", "three/four").await.unwrap();
     assert_eq!(read(&guest, "three/four/file").await.unwrap(), b"x");
-    assert_eq!(code(client.stat("one/two").await.unwrap_err()), Code::NotFound);
+    assert_eq!(
+        code(client.stat("one/two").await.unwrap_err()),
+        Code::NotFound
+    );
     client.remove("three").await.unwrap();
-    assert_eq!(code(client.remove("three").await.unwrap_err()), Code::NotFound);
-    assert_eq!(code(client.move_("a", "b").await.unwrap_err()), Code::NotFound);
-    assert_eq!(code(client.remove("~").await.unwrap_err()), Code::InvalidArgument);
+    assert_eq!(
+        code(client.remove("three").await.unwrap_err()),
+        Code::NotFound
+    );
+    assert_eq!(
+        code(client.move_("a", "b").await.unwrap_err()),
+        Code::NotFound
+    );
+    assert_eq!(
+        code(client.remove("~").await.unwrap_err()),
+        Code::InvalidArgument
+    );
     assert!(guest.home().exists());
 }
 

@@ -131,13 +131,10 @@ async fn time_ends_a_command_and_its_children() {
 #[tokio::test]
 async fn a_child_left_behind_does_not_hold_a_command_up() {
     let guest = Guest::start().await;
-    let output = tokio::time::timeout(
-        LONG,
-        guest.client.exec(shell("sleep 1000 & echo started")),
-    )
-    .await
-    .unwrap()
-    .unwrap();
+    let output = tokio::time::timeout(LONG, guest.client.exec(shell("sleep 1000 & echo started")))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(output.stdout, b"started\n");
 }
 
@@ -156,11 +153,7 @@ async fn what_cannot_be_started_is_named() {
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.to_string().contains("no/such/place"), "{error}");
 
-    let error = guest
-        .client
-        .exec(ExecRequest::default())
-        .await
-        .unwrap_err();
+    let error = guest.client.exec(ExecRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
 }
 
@@ -175,7 +168,10 @@ async fn a_process_goes_on_without_its_client_and_is_found_again() {
     drop(started);
     let processes = guest.client.processes().await.unwrap();
     assert_eq!(processes.len(), 1);
-    assert_eq!((processes[0].pid, processes[0].tag.as_deref()), (pid, Some("job")));
+    assert_eq!(
+        (processes[0].pid, processes[0].tag.as_deref()),
+        (pid, Some("job"))
+    );
     let mut attached = guest
         .client
         .attach(Selector::Tag("job".into()))
@@ -222,15 +218,25 @@ async fn a_kill_takes_the_whole_session() {
     let end = end(&mut started.events).await;
     assert_eq!((end.exit_code, end.status.as_str()), (-1, "signal: killed"));
     let script = format!("while kill -0 {} 2>/dev/null; do :; done", child.trim());
-    assert_eq!(guest.client.exec(shell(&script)).await.unwrap().exit_code, 0);
-    let error = guest.client.signal(selector, Signal::Kill).await.unwrap_err();
+    assert_eq!(
+        guest.client.exec(shell(&script)).await.unwrap().exit_code,
+        0
+    );
+    let error = guest
+        .client
+        .signal(selector, Signal::Kill)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
 }
 
 #[tokio::test]
 async fn a_terminal_has_a_size_and_echoes() {
     let guest = Guest::start().await;
-    let size = PtySize { cols: 101, rows: 37 };
+    let size = PtySize {
+        cols: 101,
+        rows: 37,
+    };
     let mut request = start("stty size; tty; read line; stty size; echo bye");
     request.pty = Some(Pty { size: Some(size) });
     let mut started = guest.client.start(&request).await.unwrap();
@@ -242,7 +248,10 @@ async fn a_terminal_has_a_size_and_echoes() {
     let input = ProcessInput::Pty(b"go\n".to_vec());
     guest.client.send_input(selector, input).await.unwrap();
     let seen = until(&mut started.events, "bye").await;
-    assert!(seen.contains("go\r\n") && seen.contains("20 50"), "{seen:?}");
+    assert!(
+        seen.contains("go\r\n") && seen.contains("20 50"),
+        "{seen:?}"
+    );
     assert_eq!(end(&mut started.events).await.exit_code, 0);
 }
 
@@ -258,7 +267,9 @@ async fn the_end_of_the_guest_is_orderly() {
     until(&mut started.events, "ready").await;
     let mut stubborn = guest
         .client
-        .start(&start("trap '' TERM; echo ready; while :; do sleep 1; done"))
+        .start(&start(
+            "trap '' TERM; echo ready; while :; do sleep 1; done",
+        ))
         .await
         .unwrap();
     until(&mut stubborn.events, "ready").await;
