@@ -21,7 +21,7 @@ use crate::index::{Named, name_of};
 use crate::pack;
 use crate::progress::{Event, Progress};
 use crate::spec::{Config, Descriptor, LAYER, Platform, RootFs};
-use crate::store::ImageStore;
+use crate::store::{ImageStore, write};
 
 mod debian;
 mod environment;
@@ -228,8 +228,7 @@ impl Job<'_> {
         })?;
         on_line("writing to disk");
         self.store.commit_layer(&tree, &diff_id, bytes)?;
-        self.store
-            .write(&self.cache_file(layer), diff_id.to_string().as_bytes())?;
+        write(&self.cache_file(layer), diff_id.to_string().as_bytes())?;
         Ok(diff_id)
     }
 
@@ -260,7 +259,12 @@ impl Job<'_> {
             .arg(&work)
             .arg(&self.recipe.dir);
         command
-            .arg(self.options.ca_bundle.as_deref().unwrap_or(Path::new("")))
+            .arg(
+                self.options
+                    .ca_bundle
+                    .as_deref()
+                    .unwrap_or_else(|| Path::new("")),
+            )
             .arg(script);
         Ok(command)
     }

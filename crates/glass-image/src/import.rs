@@ -163,7 +163,7 @@ impl Import<'_> {
         let staging = self.store.staging()?;
         let staged = self.stage(staging.path())?;
         let (manifest_bytes, config_bytes, files) = match kind {
-            Kind::Oci => self.oci(&staged)?,
+            Kind::Oci => Self::oci(&staged)?,
             Kind::Docker | Kind::RootFs => Self::docker(&staged)?,
         };
         let manifest: Manifest = parse("manifest", &manifest_bytes)?;
@@ -247,7 +247,7 @@ impl Import<'_> {
         Ok(staged)
     }
 
-    fn oci(&self, staged: &Staged) -> Result<(Vec<u8>, Vec<u8>, Vec<PathBuf>), ImageError> {
+    fn oci(staged: &Staged) -> Result<(Vec<u8>, Vec<u8>, Vec<PathBuf>), ImageError> {
         let mut index: Index = parse(
             "index.json",
             &read_document(staged.get("index.json")?, "index.json")?,

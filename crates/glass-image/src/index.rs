@@ -8,7 +8,7 @@ use rustix::fs::FlockOperation;
 use crate::digest::Digest;
 use crate::error::{ImageError, IoContext};
 use crate::spec::{Descriptor, Index};
-use crate::store::ImageStore;
+use crate::store::{ImageStore, write};
 
 const NAME: &str = "org.opencontainers.image.ref.name";
 /// The name that an image had before a newer one got it.
@@ -124,7 +124,7 @@ impl ImageStore {
         let bytes = serde_json::to_vec_pretty(&index)
             .map_err(io::Error::from)
             .at(&path)?;
-        self.write(&path, &bytes)?;
+        write(&path, &bytes)?;
         Ok(result)
     }
 

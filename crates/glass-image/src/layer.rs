@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{ImageError, IoContext};
 use crate::image::Image;
 use crate::index::{Named, is_former, name_of};
-use crate::store::ImageStore;
+use crate::store::{ImageStore, UNFINISHED, write};
 
 /// What is remembered of a layer.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl ImageStore {
             return Ok(());
         }
         let info = serde_json::to_vec(&LayerInfo { bytes }).expect("a number is always JSON");
-        self.write(&dir.with_extension("json"), &info)?;
+        write(&dir.with_extension("json"), &info)?;
         // One flush for the whole tree instead of one for each of its many files.
         let tree_dir = File::open(tree).at(tree)?;
         rustix::fs::syncfs(&tree_dir).at(tree)?;
@@ -138,12 +138,25 @@ impl ImageStore {
             let left = left.at(&tmp)?.path();
             remove_tree(&left)?;
         }
+        self.sweep_unfinished_files()?;
         // Layers that a recipe may still use are kept: the next build of it goes on from there.
         let mut needed = self.needed()?;
         for (_, diff_id) in self.cached_steps()? {
             needed.insert(diff_id);
         }
         self.remove_layers_except(&needed).map(|_| ())
+    }
+
+    /// Removes what a killed process had not yet renamed to its name in the store's own directory.
+    fn sweep_unfinished_files(&self) -> Result<(), ImageError> {
+        let _lock = self.lock("lock", FlockOperation::LockExclusive)?;
+        for file in fs::read_dir(&self.root).at(&self.root)? {
+            let file = file.at(&self.root)?;
+            if file.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                remove_tree(&file.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Passes a result on. When it is a failure, the layers that were made before it are removed.

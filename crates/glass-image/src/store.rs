@@ -35,6 +35,9 @@ use crate::index::{Named, name_of};
 use crate::layer::LayerInfo;
 use crate::spec::{Config, DOCUMENT_LIMIT, Descriptor, LAYERS_LIMIT, Manifest};
 
+/// How the names of files begin that are not whole yet.
+pub(crate) const UNFINISHED: &str = ".new-";
+
 /// Images in a directory. Cheap to clone; several processes may use one directory.
 #[derive(Debug, Clone)]
 pub struct ImageStore {
@@ -60,7 +63,7 @@ impl ImageStore {
         };
         let layout = store.root.join("oci-layout");
         if !layout.exists() {
-            store.write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         store.sweep()?;
         Ok(store)
@@ -183,7 +186,7 @@ impl ImageStore {
 
     fn put_blob(&self, bytes: &[u8]) -> Result<Digest, ImageError> {
         let digest = Digest::of(bytes);
-        self.write(&self.blob(&digest), bytes)?;
+        write(&self.blob(&digest), bytes)?;
         Ok(digest)
     }
 
@@ -204,23 +207,6 @@ impl ImageStore {
         self.root
             .join("layers")
             .join(format!("sha256-{}", diff_id.hex()))
-    }
-
-    /// Replaces a file of the store, whole or not at all.
-    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
-        let dir = path
-            .parent()
-            .expect("files of the store are in directories");
-        // Not in `tmp`, which another process may be sweeping: this write needs no `work` lock.
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempfile_in(dir)
-            .at(path)?;
-        io::Write::write_all(&mut file, bytes).at(path)?;
-        file.as_file().sync_all().at(path)?;
-        file.persist(path)
-            .map_err(|e| ImageError::io(path, e.error))?;
-        File::open(dir).and_then(|d| d.sync_all()).at(dir)
     }
 
     /// A directory for work in progress, removed with the value.
@@ -267,4 +253,21 @@ impl ImageStore {
             Err(_) => Err(ImageError::Cancelled),
         }
     }
+}
+
+/// Replaces a file of the store, whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+    let dir = path
+        .parent()
+        .expect("files of the store are in directories");
+    // Not in `tmp`, which another process may be sweeping: this write needs no `work` lock.
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(dir)
+        .at(path)?;
+    io::Write::write_all(&mut file, bytes).at(path)?;
+    file.as_file().sync_all().at(path)?;
+    file.persist(path)
+        .map_err(|e| ImageError::io(path, e.error))?;
+    File::open(dir).and_then(|d| d.sync_all()).at(dir)
 }

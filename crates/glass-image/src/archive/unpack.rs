@@ -84,7 +84,7 @@ impl Unpacking {
         let Some((&name, above)) = parts.split_last() else {
             if entry.kind.is_dir() {
                 let root = self.tree.dir(&[]).map_err(failed)?;
-                return self.directory(entry, &root, b".");
+                return directory(entry, &root, b".");
             }
             return Err(ArchiveError::entry(path, "it has no name"));
         };
@@ -124,7 +124,7 @@ impl Unpacking {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(failed(errno)),
                 }
-                self.directory(entry, &parent, name)?;
+                directory(entry, &parent, name)?;
                 if replaces_whiteout {
                     tree::make_opaque(&parent, name).map_err(failed)?;
                 }
@@ -156,13 +156,6 @@ impl Unpacking {
                 "it is of a kind that is not supported",
             )),
         }
-    }
-
-    fn directory(&self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<(), ArchiveError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(parent, name, flags, Mode::empty())
-            .map_err(|errno| ArchiveError::unpack(&entry.path, errno))?;
-        finish_open(entry, &dir).map_err(|errno| ArchiveError::unpack(&entry.path, errno))
     }
 
     fn hard_link(&self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<(), ArchiveError> {
@@ -204,6 +197,13 @@ impl Unpacking {
         }
         Ok(())
     }
+}
+
+fn directory(entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<(), ArchiveError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())
+        .map_err(|errno| ArchiveError::unpack(&entry.path, errno))?;
+    finish_open(entry, &dir).map_err(|errno| ArchiveError::unpack(&entry.path, errno))
 }
 
 fn file<R: Read>(

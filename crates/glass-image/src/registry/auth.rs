@@ -16,7 +16,10 @@ pub(crate) enum Challenge {
 impl Challenge {
     /// Understands the header, or nothing when it is of another kind.
     pub(crate) fn parse(header: &str) -> Option<Self> {
-        let (scheme, parameters) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
+        let (scheme, parameters) = header
+            .trim()
+            .split_once(' ')
+            .unwrap_or_else(|| (header.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return Some(Self::Basic);
         }

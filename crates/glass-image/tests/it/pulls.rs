@@ -255,3 +255,115 @@ async fn a_registry_that_is_not_there_is_named() {
         "{error}"
     );
 }
+
+/// A registry that the test plays itself: it gives tokens, several platforms, and breaks off in the middle of a layer.
+async fn fragile(parts: Parts) -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
+    use axum::extract::Request;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::response::{IntoResponse, Response};
+    use futures::StreamExt as _;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let host = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            { "digest": Digest::of(b"other"), "size": 5, "platform": { "os": "linux", "architecture": "s390x" } },
+            {
+                "digest": Digest::of(&parts.manifest),
+                "size": parts.manifest.len(),
+                "platform": { "os": "linux", "architecture": host },
+            },
+        ],
+    })
+    .to_string()
+    .into_bytes();
+    let layer = format!("blobs/{}", Digest::of(&parts.layers[0]));
+    let app = axum::Router::new().fallback(move |request: Request| {
+        let path = request.uri().path().to_owned();
+        let headers = request.headers();
+        let header = |name| headers.get(name).map(|v| v.to_str().unwrap().to_owned());
+        let (authorization, range) = (header("authorization"), header("range"));
+        log.lock().unwrap().push(format!("{path} {}", range.clone().unwrap_or_default()));
+        let answer = if path == "/token" {
+            assert!(request.uri().query().unwrap().contains("scope=repository%3Aa%3Apull"));
+            r#"{"token":"t0ken"}"#.into_response()
+        } else if authorization.as_deref() != Some("Bearer t0ken") {
+            let challenge = format!(r#"Bearer realm="http://127.0.0.1:{port}/token",service="s",scope="repository:a:pull""#);
+            (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response()
+        } else if path.ends_with("manifests/latest") {
+            index.clone().into_response()
+        } else if path.ends_with(&Digest::of(&parts.manifest).to_string()) {
+            parts.manifest.clone().into_response()
+        } else if path.ends_with(&Digest::of(&parts.config).to_string()) {
+            parts.config.clone().into_response()
+        } else if path.ends_with(&layer) {
+            let whole = &parts.layers[0];
+            let from = range.map_or(0, |r| r["bytes=".len()..].trim_end_matches('-').parse().unwrap());
+            // A thousand bytes at a time, then the connection breaks.
+            let end = (from + 1000).min(whole.len());
+            let mut headers = HeaderMap::new();
+            headers.insert("content-length", (whole.len() - from).into());
+            let piece = bytes::Bytes::copy_from_slice(&whole[from..end]);
+            let rest = futures::stream::iter((end < whole.len()).then_some(())).then(|()| async {
+                // The server writes out what it has when the body makes it wait.
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("broken"))
+            });
+            let stream = futures::stream::iter([Ok(piece)]).chain(rest);
+            let status = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+            (status, headers, axum::body::Body::from_stream(stream)).into_response()
+        } else {
+            StatusCode::NOT_FOUND.into_response()
+        };
+        std::future::ready::<Response>(answer)
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn a_broken_download_goes_on_where_it_was() {
+    let parts = Parts::new(&[&[("hello", &[7; 2000])]]);
+    let (port, asked) = fragile(parts).await;
+    let place = Place::new();
+    let image = pull(&place, &format!("127.0.0.1:{port}/a")).await.unwrap();
+    assert_eq!(read(&image.layers[0], "hello").len(), 2000);
+    let ranges: Vec<_> = asked
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|line| line.split_once("bytes=").map(|(_, range)| range.to_owned()))
+        .collect();
+    // Some bytes of a piece may be lost with its connection, but every try gets further.
+    let starts: Vec<u32> = ranges
+        .iter()
+        .map(|r| r.trim_end_matches('-').parse().unwrap())
+        .collect();
+    assert!(!starts.is_empty() && starts.is_sorted(), "{starts:?}");
+    assert!(place.leftovers().is_empty());
+}
+
+#[tokio::test]
+async fn a_login_that_needs_a_token_gets_one() {
+    let (port, asked) = fragile(Parts::new(&[&[("hello", b"x")]])).await;
+    let place = Place::new();
+    pull(&place, &format!("127.0.0.1:{port}/a")).await.unwrap();
+    let asked = asked.lock().unwrap();
+    assert_eq!(
+        asked
+            .iter()
+            .filter(|line| line.starts_with("/token"))
+            .count(),
+        1,
+        "{asked:?}"
+    );
+}

@@ -102,8 +102,9 @@ async fn opening_removes_what_an_interrupted_run_left() {
         .path("store/layers")
         .join(format!("sha256-{}", "0".repeat(64)));
     std::fs::create_dir(&orphan).unwrap();
+    let index = place.write("store/.new-index", b"{");
     let store = ImageStore::open(place.path("store")).unwrap();
-    assert!(!half.exists() && !orphan.exists());
+    assert!(!half.exists() && !orphan.exists() && !index.exists());
     assert_eq!(store.get("app").unwrap().layers, image.layers);
     assert!(image.layers[0].join("file").exists());
 }
