@@ -106,11 +106,9 @@ fn discard(pid: i32) {
 
 /// Held until the launcher has ended and init was executed or has ended, because both have the descriptor.
 fn lock(dir: &Path) -> Result<OwnedFd, Failure> {
+    // Not made here: a sandbox whose lock is gone is being removed.
     let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
         .write(true)
-        .mode(0o600)
         .open(dir.join(LOCK_FILE))
         .step("open the lock")?;
     rustix::fs::flock(&file, FlockOperation::LockExclusive).step("lock the sandbox")?;

@@ -223,6 +223,13 @@ impl NativeRuntime {
     }
 }
 
+/// Waits for a launcher that may still be at work, because a start was cancelled or its server killed, and keeps others
+/// out while the result is held. Without it the sandbox's init is either recorded or gone.
+async fn launcher_done(dir: &SandboxDir) -> Result<Option<File>, RuntimeError> {
+    let dir = dir.clone();
+    blocking(move || dir.lock()).await
+}
+
 /// Turns an error into one that names the step.
 fn step<E: std::fmt::Display>(
     id: &SandboxId,
@@ -276,6 +283,9 @@ impl Runtime for NativeRuntime {
         let _lock = self.lock(&spec.id).await;
         let dir = self.existing(&spec.id)?;
         if self.init(&spec.id, &dir)?.is_none() {
+            drop(launcher_done(&dir).await?);
+        }
+        if self.init(&spec.id, &dir)?.is_none() {
             self.launch(spec, &dir).await?;
         }
         let (dir, init) = self.running(&spec.id)?;
@@ -303,6 +313,7 @@ impl Runtime for NativeRuntime {
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), RuntimeError> {
         let _lock = self.lock(id).await;
         let dir = self.existing(id)?;
+        let _launcher = launcher_done(&dir).await?;
         self.end(id, &dir, grace).await?;
         // The throw-away root is of no more use; the next start would remove it too.
         self.removed(&dir.path.join("disk/upper")).await
@@ -312,10 +323,7 @@ impl Runtime for NativeRuntime {
         let _lock = self.lock(id).await;
         let dir = self.dir(id);
         if dir.exists() {
-            // A launcher of a server that was killed may still be at work; when it has the lock no more, its init is
-            // either recorded or gone.
-            let guard = dir.clone();
-            let _launcher = blocking(move || guard.lock()).await?;
+            let _launcher = launcher_done(&dir).await?;
             self.end(id, &dir, Duration::ZERO).await?;
             let record = dir.record().unwrap_or(None);
             self.removed(&dir.path).await?;

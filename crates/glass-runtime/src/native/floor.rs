@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use glass_guest_protocol::{GuestConfig, Listen};
-use glass_launch::{Disk, LaunchSpec, remove_tree};
+use glass_launch::{Disk, LOCK_FILE, LaunchSpec, remove_tree};
 use glass_types::SandboxId;
 use rustix::process::Signal;
 use tokio::time::Instant;
@@ -32,7 +32,9 @@ impl NativeRuntime {
     }
 
     async fn measure(&self, id: &SandboxId, dir: &Path) -> Result<Duration, RuntimeError> {
-        std::fs::create_dir_all(dir.join("mnt")).map_err(step(id, "make the floor"))?;
+        std::fs::create_dir_all(dir.join("mnt"))
+            .and_then(|()| std::fs::write(dir.join(LOCK_FILE), ""))
+            .map_err(step(id, "make the floor"))?;
         let config = GuestConfig {
             sandbox: id.to_string(),
             listen: Listen::Fd(3),

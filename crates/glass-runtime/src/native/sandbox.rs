@@ -54,7 +54,7 @@ impl SandboxDir {
         self.path.is_dir()
     }
 
-    /// Makes what is missing of the directories.
+    /// Makes what is missing of the directories, and the lock.
     pub(super) fn make(&self) -> Result<(), RuntimeError> {
         for (name, mode) in [
             ("", 0o711),
@@ -72,7 +72,7 @@ impl SandboxDir {
                 other => other.map_err(|e| self.error(name, e))?,
             }
         }
-        Ok(())
+        self.lock().map(drop)
     }
 
     pub(super) fn image(&self) -> PathBuf {

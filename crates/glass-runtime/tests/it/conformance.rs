@@ -42,6 +42,7 @@ both! {
     the_next_server_finds_what_runs
     the_gateway_is_reached_and_bound_anew
     a_half_made_sandbox_can_be_destroyed
+    a_cancelled_start_is_mended
 }
 
 async fn a_started_guest_answers(world: &World) {
@@ -218,6 +219,21 @@ async fn a_half_made_sandbox_can_be_destroyed(world: &World) {
     std::fs::write(dir.join("init.json"), "{").unwrap();
     world.runtime.destroy(&spec.id).await.unwrap();
     assert!(!dir.exists());
+}
+
+async fn a_cancelled_start_is_mended(world: &World) {
+    for millis in [0, 1, 2, 4, 6, 9, 13, 20, 30] {
+        let spec = world.spec();
+        world.runtime.create(&spec).await.unwrap();
+        let start = world.runtime.start(&spec);
+        drop(tokio::time::timeout(Duration::from_millis(millis), start).await);
+        world.runtime.start(&spec).await.unwrap();
+        world.runtime.stop(&spec.id, GRACE).await.unwrap();
+        let start = world.runtime.start(&spec);
+        drop(tokio::time::timeout(Duration::from_millis(millis), start).await);
+        world.runtime.destroy(&spec.id).await.unwrap();
+        assert_eq!(world.runtime.list().await.unwrap(), []);
+    }
 }
 
 /// A port that nobody has on this host now. In the sandboxes of the native runtime all are free.
