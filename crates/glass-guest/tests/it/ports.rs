@@ -40,7 +40,10 @@ async fn a_port_is_seen_when_it_opens_and_when_it_closes() {
     assert_eq!(port.address, "127.0.0.1");
     assert_eq!(port.pid, Some(started.pid));
     assert!(port.process.as_deref().unwrap().starts_with("python3"));
-    assert_eq!(guest.client.ports().await.unwrap(), [port.clone()]);
+    assert_eq!(
+        guest.client.ports().await.unwrap(),
+        std::slice::from_ref(&port)
+    );
     let selector = Selector::Pid(started.pid);
     guest.client.signal(selector, Signal::Kill).await.unwrap();
     assert_eq!(next(&mut events).await, PortEvent::Closed(port));
