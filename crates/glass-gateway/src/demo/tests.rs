@@ -261,3 +261,15 @@ fn clear_buttons_fit_all_apps_that_have_something_to_clear() {
         assert!(!files.html.contains("{{"), "{app}");
     }
 }
+
+#[test]
+fn a_prompt_after_a_failed_one_is_heard_alone() {
+    let request = json!({"messages": [{"role": "user", "content": [
+        {"type": "text", "text": "<system-reminder>be good</system-reminder>"},
+        {"type": "text", "text": "error 401"},
+        {"type": "text", "text": "error 429"},
+        {"type": "text", "text": "<system-reminder>be brief</system-reminder>"},
+    ]}]});
+    let conversation = super::wire::anthropic::parse(&request).unwrap();
+    assert_eq!(conversation.last().0, "error 429");
+}

@@ -48,10 +48,25 @@ fn user(content: &Value, items: &mut Vec<Item>) {
             }));
         }
     }
-    let text = flat(content);
-    if !text.is_empty() {
-        items.push(Item::User(text));
-    }
+    // A prompt that was answered with an error stands in one message with the prompt after it, in a block of its own.
+    let texts = match content {
+        Value::String(text) => vec![text.clone()],
+        _ => blocks
+            .iter()
+            .filter(|block| kind(block) == "text")
+            .map(flat_block)
+            .collect(),
+    };
+    items.extend(
+        texts
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .map(Item::User),
+    );
+}
+
+fn flat_block(block: &Value) -> String {
+    flat(block.get("text").unwrap_or(&Value::Null))
 }
 
 fn assistant(content: &Value, items: &mut Vec<Item>) {
