@@ -41,6 +41,8 @@ pub(crate) struct Turn {
     usage: Option<String>,
     ending: Option<Ending>,
     block: Block,
+    /// Notes that came in the middle of a sentence and wait for its end.
+    held: Vec<String>,
 }
 
 impl Turn {
@@ -55,6 +57,7 @@ impl Turn {
             usage: None,
             ending: None,
             block: Block::Nothing,
+            held: Vec::new(),
         }
     }
 
@@ -64,7 +67,11 @@ impl Turn {
             Event::Text { delta } => {
                 "writing".clone_into(&mut self.activity);
                 let lines = self.text.push(delta);
-                self.in_block(Block::Text, lines)
+                let mut lines = self.in_block(Block::Text, lines);
+                if !self.held.is_empty() && self.text.partial().is_empty() {
+                    lines.extend(self.note(Vec::new()));
+                }
+                lines
             }
             Event::Thought { .. } => {
                 "thinking".clone_into(&mut self.activity);
@@ -143,14 +150,21 @@ impl Turn {
             )),
         };
         self.preview = url;
-        self.note(vec![line])
+        if self.text.partial().is_empty() {
+            self.note(vec![line])
+        } else {
+            self.held.push(line);
+            Vec::new()
+        }
     }
 
     /// Lines that are not the agent's text. What is left of the text goes before them.
     fn note(&mut self, lines: Vec<String>) -> Vec<String> {
         let rest = self.text.end();
         let mut all = self.in_block(Block::Text, rest);
-        all.extend(self.in_block(Block::Notes, lines));
+        let mut notes = std::mem::take(&mut self.held);
+        notes.extend(lines);
+        all.extend(self.in_block(Block::Notes, notes));
         all
     }
 

@@ -132,6 +132,24 @@ fn the_same_preview_is_told_once_and_its_end_too() {
 }
 
 #[test]
+fn a_preview_does_not_cut_a_sentence() {
+    let up = preview(Some("http://a/"));
+    assert_eq!(
+        rendered(&[
+            text("Half a "),
+            up.clone(),
+            text("sentence.\n"),
+            text("More.\n")
+        ]),
+        "Half a sentence.\n\n● preview http://a/\n\nMore."
+    );
+    assert_eq!(
+        rendered(&[text("Half"), up, end(EndReason::Completed)]),
+        "Half\n\n● preview http://a/"
+    );
+}
+
+#[test]
 fn agents_cannot_drive_the_terminal() {
     let hostile = "\x1b]0;x\x07\x1b[2J";
     let events = [
