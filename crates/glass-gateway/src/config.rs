@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::EgressConfig;
+
 /// The providers that have a credential. A provider without one is played by the demo model.
 #[derive(Debug, Clone, Default)]
 pub struct GatewayConfig {
@@ -9,6 +11,8 @@ pub struct GatewayConfig {
     pub anthropic: Option<Upstream>,
     /// Speaks the Chat Completions and Responses protocols of OpenAI.
     pub openai: Option<Upstream>,
+    /// What sandboxes reach besides models.
+    pub egress: EgressConfig,
 }
 
 /// A provider and the real credential for it.
@@ -50,7 +54,7 @@ mod tests {
         };
         let config = GatewayConfig {
             anthropic: Some(upstream),
-            openai: None,
+            ..GatewayConfig::default()
         };
         assert!(!format!("{config:?}").contains("sk-real"));
     }

@@ -122,7 +122,7 @@ fn request_headers(incoming: &HeaderMap, protocol: Protocol, upstream: &Upstream
 }
 
 /// Without the headers of the connection, and without those that `Connection` names.
-fn end_to_end(incoming: &HeaderMap) -> HeaderMap {
+pub(crate) fn end_to_end(incoming: &HeaderMap) -> HeaderMap {
     let named: Vec<String> = incoming
         .get_all(http::header::CONNECTION)
         .iter()

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::egress::Egress;
 use crate::usage::{NoUsage, UsageSink};
-use crate::{DEMO_MODEL, GatewayConfig, Protocol, Tokens, Upstream};
+use crate::{DEMO_MODEL, EgressMode, GatewayConfig, Protocol, Tokens, Upstream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -21,6 +22,7 @@ pub(crate) struct Inner {
     pub(crate) usage: Arc<dyn UsageSink>,
     /// `None` when there is no provider to talk to.
     pub(crate) client: Option<reqwest::Client>,
+    pub(crate) egress: Arc<Egress>,
 }
 
 /// Who answers a protocol.
@@ -81,8 +83,10 @@ impl Gateway {
         } else {
             None
         };
+        let egress = Arc::new(Egress::new(config.egress.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
+                egress,
                 config,
                 tokens,
                 usage: Arc::new(NoUsage),
@@ -100,8 +104,14 @@ impl Gateway {
                 tokens: self.inner.tokens.clone(),
                 usage: sink,
                 client: self.inner.client.clone(),
+                egress: self.inner.egress.clone(),
             }),
         }
+    }
+
+    /// Whether sandboxes reach the internet.
+    pub fn egress(&self) -> EgressMode {
+        self.inner.egress.mode()
     }
 
     /// Who answers each protocol.

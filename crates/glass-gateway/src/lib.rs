@@ -4,9 +4,12 @@
 //! answer is streamed back byte for byte. Where no credential is configured, the built-in demo model answers.
 //!
 //! ```text
-//! agent ─► unix socket of the sandbox ─► serve ─► handle: token? route? ─┬─► forward ─► provider
-//!                                                                        └─► demo
+//! agent ───► unix socket of the sandbox ─► serve ─┬─► handle: token? route? ─┬─► forward ─► provider
+//! program ─►                                      │                          └─► demo
+//!                                                 └─► egress: public? ─► the internet
 //! ```
+//!
+//! The same socket is the HTTP proxy of the sandbox's other programs, and their only way out.
 //!
 //! Nothing here keeps state between requests; a restart of the gateway costs the requests in flight and nothing else.
 #![deny(missing_docs)]
@@ -14,6 +17,7 @@
 mod body;
 mod config;
 mod demo;
+mod egress;
 mod forward;
 mod gateway;
 mod handle;
@@ -27,6 +31,7 @@ use async_trait::async_trait;
 use glass_types::SandboxId;
 
 pub use config::{GatewayConfig, Upstream};
+pub use egress::{EgressConfig, EgressMode, HostPattern, HostPatternError};
 pub use gateway::{Gateway, GatewayError, ModelView, ProviderView};
 pub use protocol::Protocol;
 pub use usage::{NoUsage, Usage, UsageSink};

@@ -9,12 +9,13 @@ use std::time::Duration;
 use glass_types::SandboxId;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::{Gateway, handle};
+use crate::Gateway;
+use crate::egress::{self, Door};
 
 /// Connections of one sandbox at the same time; more wait in the socket's backlog.
 const CONNECTIONS: usize = 256;
@@ -25,7 +26,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 impl Gateway {
     /// Serves the agents of `sandbox` on its own socket until `shutdown` is ready. Answers in flight then have a short
-    /// grace; connections that remain are cut.
+    /// grace; connections that remain, and tunnels, are cut.
     pub async fn serve(
         &self,
         sandbox: SandboxId,
@@ -33,7 +34,8 @@ impl Gateway {
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let graceful = GracefulShutdown::new();
+        let (door, doorkeeper) = Door::open(sandbox.clone());
+        let stopping = CancellationToken::new();
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -51,30 +53,39 @@ impl Gateway {
                 }
             };
             let gateway = self.inner.clone();
-            let asker = sandbox.clone();
+            let door = door.clone();
             let service = service_fn(move |request| {
                 let gateway = gateway.clone();
-                let asker = asker.clone();
-                async move { Ok::<_, Infallible>(handle::handle(gateway, asker, request).await) }
+                let door = door.clone();
+                async move { Ok::<_, Infallible>(egress::handle(gateway, door, request).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let stopping = stopping.clone();
             connections.spawn(async move {
-                if let Err(error) = connection.await {
+                let mut connection = std::pin::pin!(connection);
+                let ended = tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = stopping.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                };
+                if let Err(error) = ended {
                     tracing::debug!(%error, "a gateway connection ended early");
                 }
                 drop(slot);
             });
         }
         drop(listener);
-        if tokio::time::timeout(GRACE, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        stopping.cancel();
+        let all_end = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, all_end).await.is_err() {
             tracing::debug!(sandbox.id = %sandbox, "cutting the gateway connections that are left");
         }
         connections.shutdown().await;
+        doorkeeper.close().await;
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use glass_gateway::{GatewayConfig, Upstream};
+use glass_gateway::{EgressConfig, EgressMode, GatewayConfig, Upstream};
+use glass_guest_protocol::GATEWAY_PORT;
 use serde::Deserialize;
 
 /// Which backend makes sandboxes.
@@ -61,6 +62,14 @@ struct File {
     default_agent: Option<String>,
     anthropic: Provider,
     openai: Provider,
+    egress: Egress,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Egress {
+    mode: Option<String>,
+    allow: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -96,6 +105,42 @@ impl Provider {
             base_url: base_url.trim_end_matches('/').to_owned(),
             key,
         })
+    }
+}
+
+impl Egress {
+    /// Checks every value; what is wrong goes to `errors`.
+    fn config(self, errors: &mut Vec<String>) -> EgressConfig {
+        let mode = match self.mode.as_deref() {
+            None | Some("open") => EgressMode::Open,
+            Some("none") => {
+                if !self.allow.is_empty() {
+                    errors.push(
+                        "egress.allow: has no effect with egress.mode \"none\"; remove one of them"
+                            .to_owned(),
+                    );
+                }
+                EgressMode::None
+            }
+            Some(other) => {
+                errors.push(format!(
+                    "egress.mode {other:?}: not a mode; it is \"open\" (public addresses and those of egress.allow) or \
+                     \"none\""
+                ));
+                EgressMode::None
+            }
+        };
+        let allow = self.allow.iter().filter_map(|text| {
+            let pattern = text.parse();
+            pattern
+                .map_err(|error| errors.push(format!("egress.allow {text:?}: {error}")))
+                .ok()
+        });
+        EgressConfig {
+            mode,
+            allow: allow.collect(),
+            gateway_port: GATEWAY_PORT,
+        }
     }
 }
 
@@ -154,6 +199,7 @@ impl Config {
                 env("OPENAI_BASE_URL"),
                 "https://api.openai.com",
             ),
+            egress: file.egress.config(&mut errors),
         };
         for (name, upstream) in [
             ("ANTHROPIC_BASE_URL", &gateway.anthropic),
@@ -225,6 +271,35 @@ mod tests {
         );
         assert!(config.gateway.openai.is_none());
         assert!(!format!("{config:?}").contains("from-env"));
+    }
+
+    fn with_file(text: &str) -> Result<Config, ConfigErrors> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("glasshouse.toml"), text).unwrap();
+        Config::load(args(directory.path()), |_| None)
+    }
+
+    #[test]
+    fn egress_is_open_unless_the_file_says_otherwise() {
+        assert_eq!(with_file("").unwrap().gateway.egress.mode, EgressMode::Open);
+        let config = with_file("[egress]\nmode = \"none\"").unwrap();
+        assert_eq!(config.gateway.egress.mode, EgressMode::None);
+        let text = "[egress]\nallow = [\"registry.corp.example:443\", \"10.0.0.5:5432\"]";
+        assert_eq!(with_file(text).unwrap().gateway.egress.allow.len(), 2);
+    }
+
+    #[test]
+    fn wrong_egress_is_named() {
+        let text = "[egress]\nmode = \"closed\"\nallow = [\"corp.example\"]";
+        let errors = with_file(text).unwrap_err().0;
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].contains("egress.mode \"closed\""), "{errors:?}");
+        assert!(
+            errors[1].contains("egress.allow \"corp.example\""),
+            "{errors:?}"
+        );
+        let text = "[egress]\nmode = \"none\"\nallow = [\"corp.example:443\"]";
+        assert!(with_file(text).unwrap_err().0[0].contains("no effect"));
     }
 
     #[test]

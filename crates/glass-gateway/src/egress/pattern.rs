@@ -112,19 +112,47 @@ mod tests {
     #[test]
     fn names_are_compared_whole_and_without_case() {
         let private = "10.0.0.1";
-        assert!(permits("Registry.Corp.example:443", "registry.corp.example.:443", private));
-        assert!(!permits("registry.corp.example:443", "registry.corp.example:80", private));
-        assert!(!permits("corp.example:443", "registry.corp.example:443", private));
-        assert!(!permits("corp.example:443", "evilcorp.example:443", private));
-        assert!(permits("*.corp.example:443", "a.b.corp.example:443", private));
+        assert!(permits(
+            "Registry.Corp.example:443",
+            "registry.corp.example.:443",
+            private
+        ));
+        assert!(!permits(
+            "registry.corp.example:443",
+            "registry.corp.example:80",
+            private
+        ));
+        assert!(!permits(
+            "corp.example:443",
+            "registry.corp.example:443",
+            private
+        ));
+        assert!(!permits(
+            "corp.example:443",
+            "evilcorp.example:443",
+            private
+        ));
+        assert!(permits(
+            "*.corp.example:443",
+            "a.b.corp.example:443",
+            private
+        ));
         assert!(!permits("*.corp.example:443", "corp.example:443", private));
-        assert!(!permits("*.corp.example:443", "evilcorp.example:443", private));
+        assert!(!permits(
+            "*.corp.example:443",
+            "evilcorp.example:443",
+            private
+        ));
     }
 
     #[test]
     fn addresses_are_compared_in_every_notation() {
         assert!(permits("10.0.0.5:5432", "db.example:5432", "10.0.0.5"));
-        assert!(permits("10.0.0.5:5432", "[::ffff:10.0.0.5]:5432", "::ffff:10.0.0.5"));
+        assert!(permits(
+            "10.0.0.5:5432",
+            "[::ffff:10.0.0.5]:5432",
+            "::ffff:10.0.0.5"
+        ));
         assert!(!permits("10.0.0.5:5432", "10.0.0.6:5432", "10.0.0.6"));
         assert!(permits("10.0.0.0/8:5432", "10.9.8.7:5432", "10.9.8.7"));
         assert!(!permits("10.0.0.0/8:5432", "11.0.0.1:5432", "11.0.0.1"));
@@ -137,9 +165,25 @@ mod tests {
     #[test]
     fn what_is_not_a_host_with_a_port_is_refused() {
         for text in [
-            "", "corp.example", "10.0.0.5", "*:443", "*.:443", "*.10.0.0.1:443", "10.0.0.0/33:1", "10.0.0.0/:1",
-            "[fd00::/129]:1", "fd00::1:443", "a/8:443", "http://a:443", "a b:443", "a:0", "a:65536", "a:+1", "0x7f.1:80",
-            "10.0.0.0/8", "*.*.a:1",
+            "",
+            "corp.example",
+            "10.0.0.5",
+            "*:443",
+            "*.:443",
+            "*.10.0.0.1:443",
+            "10.0.0.0/33:1",
+            "10.0.0.0/:1",
+            "[fd00::/129]:1",
+            "fd00::1:443",
+            "a/8:443",
+            "http://a:443",
+            "a b:443",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "0x7f.1:80",
+            "10.0.0.0/8",
+            "*.*.a:1",
         ] {
             assert_eq!(text.parse::<HostPattern>(), Err(HostPatternError), "{text}");
         }

@@ -140,23 +140,49 @@ mod tests {
             ("127.0.0.1.:1", "127.0.0.1", 1),
             ("[::FFFF:7f00:1]:8", "::ffff:127.0.0.1", 8),
             ("[0:0::1]", "::1", 80),
-            ("a_b.xn--bcher-kva.example:65535", "a_b.xn--bcher-kva.example", 65535),
+            (
+                "a_b.xn--bcher-kva.example:65535",
+                "a_b.xn--bcher-kva.example",
+                65535,
+            ),
             ("0xcafe.example:1", "0xcafe.example", 1),
             ("1e100.net:1", "1e100.net", 1),
         ] {
             let target = Target::parse(text, Some(80)).unwrap();
-            assert_eq!((target.host.to_string().as_str(), target.port), (host, port), "{text}");
+            assert_eq!(
+                (target.host.to_string().as_str(), target.port),
+                (host, port),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn addresses_in_other_notations_are_refused() {
         for text in [
-            "2130706433:80", "0x7f000001:80", "0x7f.0.0.1:80", "0177.0.0.1:80", "127.1:80", "127.0.1:80", "127.0.0.01:80",
-            "127.0.0.0x1:80", "1.2.3.4.5:80", "256.1.1.1:80", "0x:80", "10.0.0.1.2130706433.:80", "[127.0.0.1]:80",
-            "[::1%25lo]:80", "[fe80::1%eth0]:80", "[::1:80", "example.0x7f:80",
+            "2130706433:80",
+            "0x7f000001:80",
+            "0x7f.0.0.1:80",
+            "0177.0.0.1:80",
+            "127.1:80",
+            "127.0.1:80",
+            "127.0.0.01:80",
+            "127.0.0.0x1:80",
+            "1.2.3.4.5:80",
+            "256.1.1.1:80",
+            "0x:80",
+            "10.0.0.1.2130706433.:80",
+            "[127.0.0.1]:80",
+            "[::1%25lo]:80",
+            "[fe80::1%eth0]:80",
+            "[::1:80",
+            "example.0x7f:80",
         ] {
-            assert_eq!(Target::parse(text, None), Err(TargetError::Notation), "{text}");
+            assert_eq!(
+                Target::parse(text, None),
+                Err(TargetError::Notation),
+                "{text}"
+            );
         }
     }
 

@@ -130,6 +130,7 @@ pub(crate) fn config(url: &str) -> GatewayConfig {
     GatewayConfig {
         anthropic: upstream.clone(),
         openai: upstream,
+        ..GatewayConfig::default()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glass_api::{Code, CreateParams, LimitsView, Problem, SandboxView};
-use glass_gateway::Gateway;
+use glass_gateway::{EgressMode, Gateway};
 use glass_guest_protocol::{GATEWAY_PORT, WEB_PORT};
 use glass_image::{Image, ImageStore};
 use glass_runtime::{Activity, GuestClient, Runtime, RuntimeError, SandboxSpec};
@@ -293,7 +293,7 @@ impl Sandboxes {
             Ok(image) => image,
             Err(_) => self.image(&row.image).await?,
         };
-        let spec = spec(row, &image);
+        let spec = spec(row, &image, self.gateway.egress());
         self.runtime.create(&spec).await?;
         // Bound before the start, so that the guest's first connection finds it.
         self.attach_gateway(&row.id).await?;
@@ -427,8 +427,12 @@ fn gateway_token() -> String {
     )
 }
 
-fn spec(row: &SandboxRow, image: &Image) -> SandboxSpec {
+/// The owner's environment wins over the way out, and that over the image's, whose author knows nothing of it.
+fn spec(row: &SandboxRow, image: &Image, egress: EgressMode) -> SandboxSpec {
     let mut env: BTreeMap<String, String> = image.config.env.iter().cloned().collect();
+    if egress == EgressMode::Open {
+        env.extend(proxy_env());
+    }
     env.extend(row.env.clone());
     SandboxSpec {
         id: row.id.clone(),
@@ -437,4 +441,19 @@ fn spec(row: &SandboxRow, image: &Image) -> SandboxSpec {
         limits: row.limits,
         gateway_port: GATEWAY_PORT,
     }
+}
+
+/// What makes programs use the gateway as their way out. Some read only the one case, some only the other.
+fn proxy_env() -> impl Iterator<Item = (String, String)> {
+    let proxy = format!("http://127.0.0.1:{GATEWAY_PORT}");
+    let local = "localhost,127.0.0.1,::1".to_owned();
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+    let exceptions = ["NO_PROXY", "no_proxy"];
+    proxies
+        .map(|name| (name, proxy.clone()))
+        .into_iter()
+        .chain(exceptions.map(|name| (name, local.clone())))
+        // Node's own fetch looks at them only when this is set.
+        .chain([("NODE_USE_ENV_PROXY", "1".to_owned())])
+        .map(|(name, value)| (name.to_owned(), value))
 }
