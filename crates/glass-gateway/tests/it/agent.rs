@@ -89,11 +89,16 @@ impl Sandbox {
         }
     }
 
+    /// A connection to the gateway.
+    pub(crate) async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.directory.path().join("gateway.sock"))
+            .await
+            .unwrap()
+    }
+
     /// Sends a request on a connection of its own.
     pub(crate) async fn send(&self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
-        let stream = UnixStream::connect(self.directory.path().join("gateway.sock"))
-            .await
-            .unwrap();
+        let stream = self.connect().await;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

@@ -3,6 +3,8 @@
 
 mod agent;
 mod demo;
+mod egress;
+mod outside;
 mod provider;
 mod proxy;
 mod refusals;
