@@ -114,18 +114,38 @@ async fn store(guest: &Guest, request: Request<Incoming>) -> Result<Vec<WrittenF
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let mut body = request.into_body().into_data_stream();
+    let body = request.into_body().into_data_stream();
     if kind.to_ascii_lowercase().starts_with("multipart/form-data") {
         return store_parts(guest, path, Multipart::new(body, &kind)?).await;
     }
     let path =
         path.ok_or_else(|| fault::invalid("the query has no path, name the file to write"))?;
     let mut upload = Upload::begin(guest.core.root.place(path)?).await?;
+    let filled = fill(&mut upload, body).await;
+    Ok(vec![finish(upload, filled).await?])
+}
+
+async fn fill<S, E>(upload: &mut Upload, mut body: S) -> Result<(), RpcError>
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
     while let Some(part) = body.next().await {
         let part = part.map_err(|error| fault::invalid(format!("the upload broke: {error}")))?;
         upload.write(&part).await?;
     }
-    Ok(vec![upload.commit().await?])
+    Ok(())
+}
+
+/// Keeps the file, or nothing of it when it could not be filled.
+async fn finish(upload: Upload, filled: Result<(), RpcError>) -> Result<WrittenFile, RpcError> {
+    match filled {
+        Ok(()) => upload.commit().await,
+        Err(error) => {
+            upload.discard().await;
+            Err(error)
+        }
+    }
 }
 
 async fn store_parts<S, E>(
@@ -154,15 +174,24 @@ where
             )));
         }
         let mut upload = Upload::begin(guest.core.root.place(target)?).await?;
-        while let Some(chunk) = parts.chunk().await? {
-            upload.write(&chunk).await?;
-        }
-        written.push(upload.commit().await?);
+        let filled = fill_part(&mut upload, &mut parts).await;
+        written.push(finish(upload, filled).await?);
     }
     if written.is_empty() {
         return Err(fault::invalid("the upload has no part"));
     }
     Ok(written)
+}
+
+async fn fill_part<S, E>(upload: &mut Upload, parts: &mut Multipart<S>) -> Result<(), RpcError>
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    while let Some(chunk) = parts.chunk().await? {
+        upload.write(&chunk).await?;
+    }
+    Ok(())
 }
 
 fn parameter(request: &Request<Incoming>, name: &str) -> Option<OsString> {

@@ -15,7 +15,8 @@ use crate::paths::Place;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// A new file beside the one that it will replace. Dropped before [`Upload::commit`] it leaves nothing.
+/// A new file beside the one that it will replace. Dropped before [`Upload::commit`] it leaves nothing, soon;
+/// [`Upload::discard`] waits until nothing is left.
 #[derive(Debug)]
 pub(super) struct Upload {
     place: Place,
@@ -25,18 +26,25 @@ pub(super) struct Upload {
 
 #[derive(Debug)]
 struct Temporary {
-    directory: OwnedFd,
+    /// The directory and the name in it, until the file has been removed or has taken its place.
+    there: Option<(OwnedFd, OsString)>,
     name: OsString,
-    own: OsString,
-    replaced: bool,
+}
+
+impl Temporary {
+    /// Removes the file; on a thread that is the user, because the guest itself may not write the user's directories.
+    fn remove(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        let (directory, own) = self.there.take()?;
+        Some(tokio::task::spawn_blocking(move || {
+            // The directory may be gone with all that was in it.
+            let _ = rustix::fs::unlinkat(&directory, &own, AtFlags::empty());
+        }))
+    }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.replaced {
-            // The directory may be gone with all that was in it.
-            let _ = rustix::fs::unlinkat(&self.directory, &self.own, AtFlags::empty());
-        }
+        drop(self.remove());
     }
 }
 
@@ -57,24 +65,34 @@ impl Upload {
             .map_err(|error| self.place.fault(error))
     }
 
+    /// Takes it back, and returns when nothing of it is left.
+    pub(super) async fn discard(mut self) {
+        if let Some(removal) = self.temporary.remove() {
+            // Nothing can be done about a removal that panicked, and it cannot.
+            let _ = removal.await;
+        }
+    }
+
     /// Makes it durable, then visible.
     pub(super) async fn commit(mut self) -> Result<WrittenFile, RpcError> {
-        let place = self.place;
-        self.file
-            .flush()
-            .await
-            .map_err(|error| place.fault(error))?;
-        self.file
-            .sync_all()
-            .await
-            .map_err(|error| place.fault(error))?;
-        let mut temporary = self.temporary;
+        if let Err(error) = self.settle().await {
+            let fault = self.place.fault(error);
+            self.discard().await;
+            return Err(fault);
+        }
+        let Self {
+            place,
+            mut temporary,
+            ..
+        } = self;
         as_user(move || {
-            let directory = &temporary.directory;
-            rustix::fs::renameat(directory, &temporary.own, directory, &temporary.name)
-                .map_err(|error| place.fault(error))?;
-            temporary.replaced = true;
-            rustix::fs::fsync(&temporary.directory).map_err(|error| place.fault(error))?;
+            let name = &temporary.name;
+            if let Some((directory, own)) = &temporary.there {
+                rustix::fs::renameat(directory, own, directory, name)
+                    .map_err(|error| place.fault(error))?;
+                rustix::fs::fsync(directory).map_err(|error| place.fault(error))?;
+            }
+            temporary.there = None;
             Ok(WrittenFile {
                 path: place.shown(),
                 name: temporary.name.to_string_lossy().into_owned(),
@@ -82,6 +100,12 @@ impl Upload {
             })
         })
         .await
+    }
+
+    /// Everything that was written is on the disk.
+    async fn settle(&mut self) -> std::io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_all().await
     }
 }
 
@@ -124,10 +148,8 @@ fn create(place: Place) -> Result<(Place, std::fs::File, Temporary), RpcError> {
     )
     .map_err(|error| place.fault(error))?;
     let temporary = Temporary {
-        directory,
+        there: Some((directory, own)),
         name,
-        own,
-        replaced: false,
     };
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|error| place.fault(error))?;
     Ok((place, std::fs::File::from(file), temporary))

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use glass_api::{FileKind, FileList, FileView, MoveParams, Problem};
 use glass_guest_protocol::filesystem::{Entry, FileType};
 use http::header;
@@ -18,6 +18,9 @@ use utoipa::IntoParams;
 use super::extract::{Json as JsonBody, Path, Query};
 use super::sandboxes::sandbox_id;
 use crate::error::ApiError;
+
+/// How much of a refused upload is read so that its sender hears why.
+const DRAIN_LIMIT: usize = 256 << 20;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -147,9 +150,13 @@ pub(super) async fn write(
     checked("path", &query.path)?;
     let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
     // The body limit of JSON does not hold here: the stream goes through, and the sandbox's disk is the limit.
-    guest
-        .write_file(&query.path, body.into_data_stream())
-        .await?;
+    let (parts, receiver) = tokio::sync::mpsc::channel(4);
+    let write = guest.write_file(
+        &query.path,
+        tokio_stream::wrappers::ReceiverStream::new(receiver),
+    );
+    let (written, ()) = tokio::join!(write, pump(body, parts));
+    written?;
     Ok(Json(view(guest.stat(&query.path).await?)))
 }
 
@@ -198,6 +205,23 @@ pub(super) async fn remove(
     let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
     guest.remove(&query.path).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hands a body on, and reads the rest of one that nobody wants any more.
+///
+/// A client that is still sending when the connection closes sees a broken pipe instead of the answer that says why.
+async fn pump(body: Body, parts: tokio::sync::mpsc::Sender<Result<bytes::Bytes, axum::Error>>) {
+    let mut body = body.into_data_stream();
+    let mut unwanted = 0;
+    while let Some(part) = body.next().await {
+        let length = part.as_ref().map_or(0, bytes::Bytes::len);
+        if parts.send(part).await.is_err() {
+            unwanted += length;
+            if unwanted > DRAIN_LIMIT {
+                return;
+            }
+        }
+    }
 }
 
 fn view(entry: Entry) -> FileView {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use glass_testing::{ServerOptions, TestServer};
+pub(crate) use glass_testing::cache;
+use glass_testing::{ServerOptions, TestServer, base_image};
 use tokio::sync::OnceCell;
 
 /// How long a page may take until it shows what a test waits for.
@@ -40,39 +41,11 @@ pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_glasshouse"))
 }
 
-/// An image store that holds `base`, built through the command that a user has. Quick when it is up to date.
+/// An image store that holds `base`.
 async fn images() -> anyhow::Result<PathBuf> {
     static IMAGES: OnceCell<PathBuf> = OnceCell::const_new();
-    let images = IMAGES.get_or_try_init(|| async {
-        let data = cache()?.join("data");
-        std::fs::create_dir_all(&data)?;
-        let recipe = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../images/base");
-        let build = tokio::process::Command::new(binary())
-            .args(["image", "build"])
-            .arg(&recipe)
-            .arg("--data")
-            .arg(&data)
-            .output()
-            .await?;
-        ensure!(
-            build.status.success(),
-            "the base image: {}",
-            String::from_utf8_lossy(&build.stderr)
-        );
-        anyhow::Ok(data.join("images"))
-    });
+    let images = IMAGES.get_or_try_init(|| async { base_image(&binary()).await });
     images.await.cloned()
-}
-
-/// Where things that outlive a run are kept: what they hold is named by its content.
-pub(crate) fn cache() -> anyhow::Result<PathBuf> {
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home =
-        home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    Ok(home
-        .context("neither XDG_CACHE_HOME nor HOME is set")?
-        .join("glasshouse")
-        .join("tests"))
 }
 
 /// The last line of what `glasshouse new` or `ask` printed: the preview URL.

@@ -85,11 +85,19 @@ pub(crate) fn processes_of(sandbox: &str) -> anyhow::Result<Vec<u32>> {
         };
         // A process may end while it is looked at.
         let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        if cgroup.contains(sandbox) {
+        if cgroup.contains(sandbox) && !is_dead(&entry.path()) {
             pids.push(pid);
         }
     }
     Ok(pids)
+}
+
+/// Whether all that is left of a process is its exit status, which the host's init has not fetched yet.
+fn is_dead(process: &Path) -> bool {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.starts_with(['Z', 'X']))
 }
 
 fn world(server: &TestServer) -> anyhow::Result<World> {

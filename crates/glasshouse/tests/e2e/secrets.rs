@@ -69,27 +69,28 @@ async fn the_real_key_reaches_the_upstream_and_never_the_sandbox() -> anyhow::Re
         );
     }
 
-    // Everything that a process of the sandbox could look at.
+    // Everything that a process of the sandbox could look at; the image's own files are older than the key.
     let part = &KEY[10..40];
     let search = format!(
         "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; ps auxwwe; \
-         grep -rlF -- '{part}' / --exclude-dir=proc --exclude-dir=sys 2>/dev/null; true"
+         grep -rlF --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr --exclude-dir=opt -- '{part}' / 2>/dev/null; \
+         find /usr /opt -newer /run/glasshouse -type f -exec grep -lF -- '{part}' {{}} + 2>/dev/null; true"
     );
     let (_, seen) = server.exec(&sandbox, &search).await?;
-    let seen: Vec<&str> = seen
-        .lines()
-        .filter(|line| line.contains(part) && !line.contains("grep -rlF"))
-        .collect();
-    ensure!(seen.is_empty(), "the key is in the sandbox: {seen:?}");
-    let (_, files) = server
-        .exec(
-            &sandbox,
-            &format!("grep -rlF -- '{part}' /home /tmp /etc /opt /var 2>/dev/null; true"),
-        )
-        .await?;
     ensure!(
-        files.trim().is_empty(),
-        "the key is in files of the sandbox: {files}"
+        seen.contains("ANTHROPIC_BASE_URL"),
+        "the agent's environment was not looked at:\n{seen}"
+    );
+    let found: Vec<&str> = seen
+        .lines()
+        .filter(|line| line.contains(part) && !line.contains("grep -"))
+        .collect();
+    ensure!(found.is_empty(), "the key is in the sandbox: {found:?}");
+    let hit = format!("echo -n '{part}' > /tmp/planted; grep -rlF -- '{part}' /tmp");
+    let (_, planted) = server.exec(&sandbox, &hit).await?;
+    ensure!(
+        planted.contains("/tmp/planted"),
+        "the search finds nothing even where it is: {planted}"
     );
     ensure!(
         !server.log().contains(part),
