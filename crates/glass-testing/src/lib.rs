@@ -3,9 +3,11 @@
 //! A dev-dependency only.
 
 pub mod browser;
+mod image;
 mod recorder;
 mod server;
 
 pub use browser::Browser;
+pub use image::{base_image, cache};
 pub use recorder::{Recorded, Recorder};
 pub use server::{CliOutput, ServerOptions, TestServer, artefact};

@@ -1,0 +1,2 @@
+//! What the platform costs.
+fn main() {}
