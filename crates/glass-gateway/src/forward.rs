@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use glass_types::SandboxId;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
@@ -18,6 +18,7 @@ use crate::gateway::Inner;
 use crate::handle::refuse;
 use crate::peek::Peeked;
 use crate::protocol::forbid_retry;
+use crate::refusal::RefusalReader;
 use crate::usage::UsageReader;
 use crate::{Protocol, Upstream};
 
@@ -104,6 +105,8 @@ fn request_headers(incoming: &HeaderMap, protocol: Protocol, upstream: &Upstream
     for name in [http::header::HOST, AUTHORIZATION, API_KEY] {
         headers.remove(name);
     }
+    // Usage and refusals are read as they pass, so the provider is not to compress.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let bearer = match protocol {
         // Tokens of a subscription are not keys.
         Protocol::Anthropic => upstream.key.starts_with("sk-ant-oat"),
@@ -147,13 +150,21 @@ fn respond(
     sandbox: SandboxId,
     answer: reqwest::Response,
 ) -> Response<Body> {
-    let mut reader = usage_reader(gateway, protocol, sandbox, &answer);
     let status = answer.status();
+    let failed = status.is_client_error() || status.is_server_error();
+    let mut refusal = failed.then(|| {
+        let sink = gateway.usage.clone();
+        RefusalReader::new(sink, sandbox.clone(), protocol, status.as_u16())
+    });
+    let mut reader = usage_reader(gateway, protocol, sandbox, &answer);
     let headers = end_to_end(answer.headers());
     let bytes = answer.bytes_stream().map(move |chunk| match chunk {
         Ok(bytes) => {
             if let Some(reader) = &mut reader {
                 reader.feed(&bytes);
+            }
+            if let Some(refusal) = &mut refusal {
+                refusal.feed(&bytes);
             }
             Ok(Frame::data(bytes))
         }

@@ -23,6 +23,7 @@ mod gateway;
 mod handle;
 mod peek;
 mod protocol;
+mod refusal;
 mod route;
 mod serve;
 mod usage;
@@ -34,6 +35,7 @@ pub use config::{GatewayConfig, Upstream};
 pub use egress::{EgressConfig, EgressMode, HostPattern, HostPatternError};
 pub use gateway::{Gateway, GatewayError, ModelView, ProviderView};
 pub use protocol::Protocol;
+pub use refusal::Refusal;
 pub use usage::{NoUsage, Usage, UsageSink};
 
 /// The id of the demo model, in every protocol.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use glass_types::SandboxId;
 use serde_json::Value;
 
-use crate::Protocol;
+use crate::{Protocol, Refusal};
 
 /// A line of an event stream, or a whole JSON answer, beyond this is not looked into.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -29,11 +29,16 @@ pub struct Usage {
     pub cache_write_tokens: u64,
 }
 
-/// Is told what every answer of a provider used.
+/// Is told what every answer of a provider used, and why a provider refused.
 pub trait UsageSink: Send + Sync + 'static {
     /// Called once for each answer that named its usage, when it ended or was given up. Must not block.
     fn record(&self, usage: Usage) {
         drop(usage);
+    }
+
+    /// Called once for each request that a provider answered with an error. Must not block.
+    fn refused(&self, refusal: Refusal) {
+        drop(refusal);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use glass_gateway::{Protocol, Usage, UsageSink};
+use glass_gateway::{Protocol, Refusal, Usage, UsageSink};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -31,7 +31,8 @@ async fn the_real_key_goes_out_and_the_token_stays() {
     assert_eq!(body, br#"{"model":"claude","x":[1]}"#);
     assert_eq!(head.headers["x-api-key"], KEY);
     assert_eq!(head.headers["anthropic-beta"], "one,two");
-    assert_eq!(head.headers["accept-encoding"], "gzip, br");
+    // Usage and refusals are read as they pass, so the answer must not be compressed.
+    assert_eq!(head.headers["accept-encoding"], "identity");
     assert_eq!(head.headers["host"], provider.url["http://".len()..]);
     assert!(!head.headers.contains_key("authorization"));
     assert!(!head.headers.contains_key("x-hop"));
@@ -220,4 +221,33 @@ async fn the_list_of_models_is_the_providers() {
     let (_, text) = sandbox.ask(request).await;
     assert_eq!(text, r#"{"data":[]}"#);
     assert_eq!(provider.seen()[0].0.uri, "/v1/models?limit=5");
+}
+
+struct Refused(mpsc::UnboundedSender<Refusal>);
+
+impl UsageSink for Refused {
+    fn refused(&self, refusal: Refusal) {
+        self.0.send(refusal).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_the_provider_s_words() {
+    let provider = Provider::start(|| {
+        crate::provider::json(401, r#"{"error":{"message":"invalid x-api-key"}}"#)
+    })
+    .await;
+    let (sender, mut refusals) = mpsc::unbounded_channel();
+    let sandbox = Sandbox::start(config(&provider.url), Some(Arc::new(Refused(sender))));
+    let (head, body) = sandbox.ask(messages("{}")).await;
+    assert_eq!(head.status, 401);
+    assert_eq!(
+        body,
+        br#"{"error":{"message":"invalid x-api-key"}}"#.as_slice()
+    );
+    let refusal = refusals.recv().await.unwrap();
+    assert_eq!(
+        (refusal.status, refusal.message.as_str()),
+        (401, "invalid x-api-key")
+    );
 }
