@@ -241,10 +241,7 @@ async fn a_refusal_is_told_with_the_provider_s_words() {
     let sandbox = Sandbox::start(config(&provider.url), Some(Arc::new(Refused(sender))));
     let (head, body) = sandbox.ask(messages("{}")).await;
     assert_eq!(head.status, 401);
-    assert_eq!(
-        body,
-        br#"{"error":{"message":"invalid x-api-key"}}"#.as_slice()
-    );
+    assert_eq!(body, r#"{"error":{"message":"invalid x-api-key"}}"#);
     let refusal = refusals.recv().await.unwrap();
     assert_eq!(
         (refusal.status, refusal.message.as_str()),

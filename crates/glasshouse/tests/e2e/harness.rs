@@ -42,7 +42,7 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// An image store that holds `base`.
-async fn images() -> anyhow::Result<PathBuf> {
+pub(crate) async fn images() -> anyhow::Result<PathBuf> {
     static IMAGES: OnceCell<PathBuf> = OnceCell::const_new();
     let images = IMAGES.get_or_try_init(|| async { base_image(&binary()).await });
     images.await.cloned()

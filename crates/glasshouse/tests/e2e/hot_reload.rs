@@ -1,12 +1,12 @@
 //! A Vite + React app in a sandbox reloads hot through its preview URL.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use glass_testing::{Browser, artefact};
 use serde_json::json;
 
-use crate::harness::{PAGE, cache, server};
+use crate::harness::{PAGE, cache, images, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vite_reloads_hot_through_the_preview() -> anyhow::Result<()> {
@@ -64,7 +64,7 @@ async fn vite_reloads_hot_through_the_preview() -> anyhow::Result<()> {
 
 /// A Vite + React project with its packages, as a tar archive, made once with the ordinary npm.
 async fn project() -> anyhow::Result<PathBuf> {
-    let directory = cache()?.join("vite-react-1");
+    let directory = cache()?.join("vite-react-2");
     if directory.join("project.tar").exists() {
         return Ok(directory);
     }
@@ -102,12 +102,21 @@ async fn project() -> anyhow::Result<PathBuf> {
     for (name, text) in files {
         std::fs::write(root.join(name), text)?;
     }
-    run(
-        &root,
-        "npm",
-        &["install", "--no-audit", "--no-fund", "--loglevel", "error"],
-    )
-    .await?;
+    // The image's own Node, so that the packages fit it and the host needs none.
+    let local = node_of(&images().await?)?;
+    let (node, npm) = (
+        local.join("bin/node"),
+        local.join("lib/node_modules/npm/bin/npm-cli.js"),
+    );
+    let install = [
+        &npm.display().to_string(),
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel",
+        "error",
+    ];
+    run(&root, &node.display().to_string(), &install).await?;
     let archive = work.path().join("project.tar");
     run(&root, "tar", &["-cf", &archive.display().to_string(), "."]).await?;
     std::fs::create_dir_all(&directory)?;
@@ -119,7 +128,18 @@ async fn project() -> anyhow::Result<PathBuf> {
     Ok(directory)
 }
 
-async fn run(directory: &std::path::Path, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+/// The directory of the layer that has Node.
+fn node_of(images: &Path) -> anyhow::Result<PathBuf> {
+    for layer in std::fs::read_dir(images.join("layers"))? {
+        let local = layer?.path().join("usr/local");
+        if local.join("bin/node").exists() {
+            return Ok(local);
+        }
+    }
+    bail!("no layer of the base image has Node")
+}
+
+async fn run(directory: &Path, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let output = tokio::process::Command::new(program)
         .args(arguments)
         .current_dir(directory)
