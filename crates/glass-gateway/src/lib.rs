@@ -11,7 +11,8 @@
 //!
 //! The same socket is the HTTP proxy of the sandbox's other programs, and their only way out.
 //!
-//! Nothing here keeps state between requests; a restart of the gateway costs the requests in flight and nothing else.
+//! Nothing here keeps state between requests; a restart of the gateway costs the requests and tunnels in flight and
+//! nothing else.
 #![deny(missing_docs)]
 
 mod body;

@@ -25,7 +25,7 @@ pub(crate) enum Refusal {
     Target(TargetError),
     #[error("only http:// URLs are fetched here")]
     Scheme,
-    #[error("{} is {}", .0.address, .0.kind.meaning())]
+    #[error("{} cannot be reached: it is {}", .0.address, .0.kind.meaning())]
     Denied(Denied),
     #[error("this sandbox has {CONNECTIONS} connections to the outside already")]
     TooMany,
@@ -69,7 +69,11 @@ impl Refusal {
 
     fn respond(&self, sandbox: &SandboxId, host: &str, port: Option<u16>) -> Response<Body> {
         let (status, rule) = (self.status(), self.rule());
-        let mut detail = format!("{host}: {self}");
+        let mut detail = match self {
+            // It was the address that was asked for.
+            Self::Denied(denied) if denied.address.to_string() == host => self.to_string(),
+            _ => format!("{host}: {self}"),
+        };
         if let Some(cause) = std::error::Error::source(self) {
             detail.push_str(": ");
             detail.push_str(&cause.to_string());
