@@ -3,6 +3,8 @@
 //! A lifecycle change holds the sandbox's own lock, writes the row first and then changes the world. It runs in a task
 //! of its own, so a caller who hangs up does not leave it half done.
 
+mod proxy;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -431,7 +433,7 @@ fn gateway_token() -> String {
 fn spec(row: &SandboxRow, image: &Image, egress: EgressMode) -> SandboxSpec {
     let mut env: BTreeMap<String, String> = image.config.env.iter().cloned().collect();
     if egress == EgressMode::Open {
-        env.extend(proxy_env());
+        env.extend(proxy::variables(GATEWAY_PORT, &row.env));
     }
     env.extend(row.env.clone());
     SandboxSpec {
@@ -441,19 +443,4 @@ fn spec(row: &SandboxRow, image: &Image, egress: EgressMode) -> SandboxSpec {
         limits: row.limits,
         gateway_port: GATEWAY_PORT,
     }
-}
-
-/// What makes programs use the gateway as their way out. Some read only the one case, some only the other.
-fn proxy_env() -> impl Iterator<Item = (String, String)> {
-    let proxy = format!("http://127.0.0.1:{GATEWAY_PORT}");
-    let local = "localhost,127.0.0.1,::1".to_owned();
-    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
-    let exceptions = ["NO_PROXY", "no_proxy"];
-    proxies
-        .map(|name| (name, proxy.clone()))
-        .into_iter()
-        .chain(exceptions.map(|name| (name, local.clone())))
-        // Node's own fetch looks at them only when this is set.
-        .chain([("NODE_USE_ENV_PROXY", "1".to_owned())])
-        .map(|(name, value)| (name.to_owned(), value))
 }
