@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use glass_server::{Config, RuntimeKind, ServeArgs};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +23,7 @@ pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<
         let _ = rustix::process::setsid();
     }
     log()?;
+    raise_open_files();
     let arguments = ServeArgs {
         data: context.data().to_owned(),
         listen: arguments.listen,
@@ -57,6 +59,18 @@ pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<
     server.run(either(interrupt, terminate)).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every preview, tunnel and gateway connection is an open file, and the usual soft limit of 1024 is a few sandboxes.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn kind(runtime: RuntimeArgument) -> RuntimeKind {
