@@ -116,6 +116,8 @@ impl From<ImageError> for ApiError {
         Self(match error {
             ImageError::Unknown { .. } => Problem::new(Code::ImageNotFound, detail)
                 .with_remedy("`glasshouse image ls` lists what there is; build or pull it with `glasshouse image`"),
+            ImageError::InvalidName { name, reason } => Problem::field("image", name, reason),
+            ImageError::Full { .. } => disk_full(detail),
             error => internal(&error),
         })
     }

@@ -5,6 +5,7 @@ mod exec;
 mod extract;
 mod files;
 mod meta;
+mod refusal;
 mod router;
 mod sandboxes;
 mod sse;

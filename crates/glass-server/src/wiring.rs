@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use glass_agent::AgentRegistry;
 use glass_edge::{Edge, EdgeConfig};
 use glass_gateway::Gateway;
+use glass_guest_protocol::GATEWAY_PORT;
 use glass_image::ImageStore;
 use glass_runtime::Runtime;
 use glass_runtime::native::{NativeConfig, NativeRuntime};
@@ -24,7 +26,9 @@ use crate::http::{self, ApiToken, State};
 use crate::origins::{SandboxOrigins, SandboxTokens};
 
 /// How long requests in flight have to end when the server stops.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often rows and world are compared.
+const RECONCILE_EVERY: Duration = Duration::from_secs(15);
 
 /// Why the server could not be built. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +117,11 @@ impl Config {
         let store = Store::open(&self.data.join("glasshouse.db")).await?;
         let images = ImageStore::open(self.data.join("images"))?;
         let runtime = self.runtime()?;
+        let gateway_port = match self.runtime {
+            RuntimeKind::Native => GATEWAY_PORT,
+            // All sandboxes have the host's loopback, so each takes a port that is free there.
+            RuntimeKind::Sim => 0,
+        };
         let agents = AgentRegistry::load(self.agents_dir.as_deref())?;
         agents
             .get(&self.default_agent)
@@ -130,6 +139,7 @@ impl Config {
             runtime,
             gateway,
             previews,
+            gateway_port,
             tracker.clone(),
             shutdown.clone(),
         ));
@@ -233,15 +243,17 @@ impl Server {
                 .into_iter()
                 .map(|listener| edge.serve(listener, token.clone().cancelled_owned())),
         );
-        let restore = async {
-            if let Err(ApiError(problem)) = sandboxes.reconcile().await {
-                tracing::error!(error = %problem.detail, "sandboxes could not be restored");
+        let reconcile = async {
+            loop {
+                if let Err(ApiError(problem)) = sandboxes.reconcile().await {
+                    tracing::error!(error = %problem.detail, "sandboxes could not be reconciled");
+                }
+                if let Err(ApiError(problem)) = tasks.resume().await {
+                    tracing::error!(error = %problem.detail, "tasks could not be resumed");
+                }
+                ready.send_replace(true);
+                tokio::time::sleep(RECONCILE_EVERY).await;
             }
-            if let Err(ApiError(problem)) = tasks.resume().await {
-                tracing::error!(error = %problem.detail, "tasks could not be resumed");
-            }
-            ready.send_replace(true);
-            std::future::pending::<()>().await;
         };
         let stop = async {
             shutdown.await;
@@ -250,7 +262,7 @@ impl Server {
         tokio::pin!(serve);
         tokio::select! {
             _ = &mut serve => {}
-            () = restore => {}
+            () = reconcile => {}
             () = stop => {
                 serve.await;
             }

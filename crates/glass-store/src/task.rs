@@ -120,6 +120,21 @@ impl Store {
             .collect()
     }
 
+    /// The newest task of a sandbox, if it has one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn last_task_of(&self, sandbox: &SandboxId) -> Result<Option<TaskRow>, StoreError> {
+        let find = Entity::find()
+            .filter(Column::Sandbox.eq(sandbox.as_str()))
+            .order_by_desc(Column::Number)
+            .one(&self.reader)
+            .await;
+        find.map_err(StoreError::query("read a task"))?
+            .map(TaskRow::from_model)
+            .transpose()
+    }
+
     /// The open tasks of a sandbox, the oldest first.
     ///
     /// # Errors

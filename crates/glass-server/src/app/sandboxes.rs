@@ -3,21 +3,25 @@
 //! A lifecycle change holds the sandbox's own lock, writes the row first and then changes the world. It runs in a task
 //! of its own, so a caller who hangs up does not leave it half done.
 
+mod live;
 mod proxy;
+mod reconcile;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glass_api::{Code, CreateParams, LimitsView, Problem, SandboxView};
 use glass_gateway::{EgressMode, Gateway};
-use glass_guest_protocol::{GATEWAY_PORT, WEB_PORT};
+use glass_guest_protocol::WEB_PORT;
 use glass_image::{Image, ImageStore};
-use glass_runtime::{Activity, GuestClient, Runtime, RuntimeError, SandboxSpec};
+use glass_runtime::{GuestClient, Runtime, RuntimeError, SandboxSpec};
 use glass_store::{SandboxRow, Store};
 use glass_types::{SandboxId, SandboxState, Transition};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use live::Live;
 
 use super::{Previews, validate};
 use crate::clock;
@@ -34,17 +38,13 @@ pub(crate) struct Sandboxes {
     runtime: Arc<dyn Runtime>,
     gateway: Gateway,
     previews: Previews,
-    live: Mutex<HashMap<SandboxId, Live>>,
+    /// TCP port on the sandbox's loopback at which its guest offers the gateway; 0 lets the guest choose.
+    gateway_port: u16,
+    live: Arc<Live>,
+    /// Sandboxes whose creation failed and whose rows could not be removed yet.
+    doomed: Mutex<HashSet<SandboxId>>,
     tracker: TaskTracker,
     shutdown: CancellationToken,
-}
-
-/// What this process holds of a sandbox, besides its row.
-struct Live {
-    /// Held during every change of its state.
-    lock: Arc<tokio::sync::Mutex<()>>,
-    /// Ends the tasks that serve its gateway and wait for its exit.
-    attached: Option<CancellationToken>,
 }
 
 impl Sandboxes {
@@ -54,6 +54,7 @@ impl Sandboxes {
         runtime: Arc<dyn Runtime>,
         gateway: Gateway,
         previews: Previews,
+        gateway_port: u16,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
@@ -63,7 +64,9 @@ impl Sandboxes {
             runtime,
             gateway,
             previews,
-            live: Mutex::default(),
+            gateway_port,
+            live: Arc::default(),
+            doomed: Mutex::default(),
             tracker,
             shutdown,
         }
@@ -91,11 +94,10 @@ impl Sandboxes {
             created_at: clock::now(),
         };
         self.detached(|this| async move {
-            let guard = this.lock(&row.id);
-            let _guard = guard.lock().await;
+            let _turn = this.live.turn(&row.id).await;
             this.store.insert_sandbox(&row).await?;
             if let Err(error) = this.bring_up(&row).await {
-                this.remove(&row.id).await?;
+                this.discard(&row.id).await;
                 return Err(error);
             }
             this.get(&row.id).await
@@ -117,48 +119,63 @@ impl Sandboxes {
     pub(crate) async fn start(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
         let id = id.clone();
         self.detached(|this| async move {
-            let guard = this.lock(&id);
-            let _guard = guard.lock().await;
+            let _turn = this.live.turn(&id).await;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Start)?;
             match row.state {
-                SandboxState::Running => return Ok(row),
-                SandboxState::Frozen => {
+                SandboxState::Running if this.live.attached(&id).is_some() => return Ok(row),
+                SandboxState::Frozen if this.live.attached(&id).is_some() => {
                     this.runtime.thaw(&id).await?;
                     this.store.move_sandbox(&id, row.state, next, None).await?;
                 }
+                // A row that says running without anybody attached is one that the reconciler has not come to yet.
                 SandboxState::Creating
+                | SandboxState::Running
+                | SandboxState::Frozen
                 | SandboxState::Stopped
                 | SandboxState::Archived
                 | SandboxState::Failed
-                | SandboxState::Destroying => {
-                    this.store.move_sandbox(&id, row.state, next, None).await?;
-                    if let Err(error) = this.bring_up(&row).await {
-                        let reason = error.0.detail.clone();
-                        this.store
-                            .move_sandbox(&id, next, SandboxState::Failed, Some(&reason))
-                            .await?;
-                        return Err(error);
-                    }
-                }
+                | SandboxState::Destroying => this.restart(&row).await?,
             }
             this.get(&id).await
         })
         .await
     }
 
+    /// Brings up what has a row, in our turn. When that fails the row says why and no process is left.
+    async fn restart(self: &Arc<Self>, row: &SandboxRow) -> Result<(), ApiError> {
+        let (id, creating) = (&row.id, SandboxState::Creating);
+        self.store
+            .move_sandbox(id, row.state, creating, None)
+            .await?;
+        let Err(error) = self.bring_up(row).await else {
+            return Ok(());
+        };
+        self.live.detach(id);
+        if let Err(error) = self.runtime.stop(id, Duration::ZERO).await {
+            tracing::warn!(sandbox.id = %id, %error, "cannot clean up after a start that failed");
+        }
+        let (failed, reason) = (SandboxState::Failed, Some(error.0.detail.as_str()));
+        if let Err(error) = self.store.move_sandbox(id, creating, failed, reason).await {
+            tracing::error!(sandbox.id = %id, %error, "cannot note that a sandbox has failed");
+        }
+        Err(error)
+    }
+
     /// Ends all processes of a sandbox; its files stay.
     pub(crate) async fn stop(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
         let id = id.clone();
         self.detached(|this| async move {
-            let guard = this.lock(&id);
-            let _guard = guard.lock().await;
+            let _turn = this.live.turn(&id).await;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Stop)?;
             this.store.move_sandbox(&id, row.state, next, None).await?;
-            this.detach(&id);
-            this.runtime.stop(&id, GRACE).await?;
-            this.get(&id).await
+            this.live.detach(&id);
+            match this.runtime.stop(&id, GRACE).await {
+                // One that failed before it had files has nothing to be stopped.
+                Ok(()) | Err(RuntimeError::Unknown(_)) => this.get(&id).await,
+                Err(error) => Err(error.into()),
+            }
         })
         .await
     }
@@ -167,8 +184,7 @@ impl Sandboxes {
     pub(crate) async fn destroy(self: &Arc<Self>, id: &SandboxId) -> Result<(), ApiError> {
         let id = id.clone();
         self.detached(|this| async move {
-            let guard = this.lock(&id);
-            let _guard = guard.lock().await;
+            let _turn = this.live.turn(&id).await;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Destroy)?;
             this.store.move_sandbox(&id, row.state, next, None).await?;
@@ -177,55 +193,10 @@ impl Sandboxes {
         .await
     }
 
-    /// Makes the world match the rows after a start of the server: what runs is attached to, what should run and does
-    /// not is started, what was being removed is removed, and what no row knows goes.
-    pub(crate) async fn reconcile(self: &Arc<Self>) -> Result<(), ApiError> {
-        let rows = self.list().await?;
-        let mut world: HashMap<SandboxId, Activity> = self
-            .runtime
-            .list()
-            .await?
-            .into_iter()
-            .map(|status| (status.id, status.activity))
-            .collect();
-        for row in rows {
-            let activity = world.remove(&row.id);
-            if let Err(ApiError(problem)) = self.match_world(&row, activity).await {
-                tracing::warn!(sandbox.id = %row.id, state = %row.state, error = %problem.detail, "sandbox could not be restored");
-            }
-        }
-        for id in world.into_keys() {
-            tracing::warn!(sandbox.id = %id, "removing a sandbox that no row knows");
-            self.runtime.destroy(&id).await?;
-        }
-        Ok(())
-    }
-
-    async fn match_world(
-        self: &Arc<Self>,
-        row: &SandboxRow,
-        activity: Option<Activity>,
-    ) -> Result<(), ApiError> {
-        match (row.state, activity) {
-            (
-                SandboxState::Running | SandboxState::Frozen,
-                Some(Activity::Running | Activity::Frozen),
-            ) => self.attach(&row.id).await,
-            (SandboxState::Running | SandboxState::Frozen | SandboxState::Creating, _) => {
-                let creating = SandboxState::Creating;
-                if row.state != creating {
-                    self.store
-                        .move_sandbox(&row.id, row.state, creating, None)
-                        .await?;
-                }
-                self.start(&row.id).await.map(drop)
-            }
-            (
-                SandboxState::Stopped | SandboxState::Failed,
-                Some(Activity::Running | Activity::Frozen),
-            ) => Ok(self.runtime.stop(&row.id, GRACE).await?),
-            (SandboxState::Stopped | SandboxState::Failed | SandboxState::Archived, _) => Ok(()),
-            (SandboxState::Destroying, _) => self.remove(&row.id).await,
+    /// Resolves when a sandbox that runs is stopped, removed, or ends by itself.
+    pub(crate) async fn down(&self, id: &SandboxId) {
+        if let Some(attached) = self.live.attached(id) {
+            attached.cancelled().await;
         }
     }
 
@@ -295,7 +266,7 @@ impl Sandboxes {
             Ok(image) => image,
             Err(_) => self.image(&row.image).await?,
         };
-        let spec = spec(row, &image, self.gateway.egress());
+        let spec = spec(row, &image, self.gateway.egress(), self.gateway_port);
         self.runtime.create(&spec).await?;
         // Bound before the start, so that the guest's first connection finds it.
         self.attach_gateway(&row.id).await?;
@@ -315,7 +286,7 @@ impl Sandboxes {
 
     /// Serves the sandbox's gateway socket until it is detached.
     async fn attach_gateway(&self, id: &SandboxId) -> Result<(), ApiError> {
-        self.detach(id);
+        self.live.detach(id);
         let token = self.shutdown.child_token();
         let listener = self.runtime.gateway(id).await?;
         let (gateway, sandbox, stop) = (
@@ -325,13 +296,13 @@ impl Sandboxes {
         );
         self.tracker
             .spawn(async move { gateway.serve(sandbox, listener, stop).await });
-        self.with_live(id, |live| live.attached = Some(token));
+        self.live.attach(id, token);
         Ok(())
     }
 
     /// Notes when a sandbox ends without anybody having asked for it.
     fn watch_exit(self: &Arc<Self>, id: &SandboxId) {
-        let Some(token) = self.with_live(id, |live| live.attached.clone()) else {
+        let Some(token) = self.live.attached(id) else {
             return;
         };
         let (this, id) = (Arc::clone(self), id.clone());
@@ -340,8 +311,7 @@ impl Sandboxes {
                 exited = this.runtime.exited(&id) => exited,
                 () = token.cancelled() => return,
             };
-            let guard = this.lock(&id);
-            let _guard = guard.lock().await;
+            let _turn = this.live.turn(&id).await;
             if token.is_cancelled() {
                 return;
             }
@@ -350,7 +320,7 @@ impl Sandboxes {
                 Err(error) => error.to_string(),
             };
             tracing::warn!(sandbox.id = %id, reason, "sandbox ended");
-            this.detach(&id);
+            this.live.detach(&id);
             for state in [SandboxState::Running, SandboxState::Frozen] {
                 if let Err(error) = this
                     .store
@@ -366,37 +336,32 @@ impl Sandboxes {
         });
     }
 
-    fn detach(&self, id: &SandboxId) {
-        if let Some(token) = self.with_live(id, |live| live.attached.take()) {
-            token.cancel();
-        }
-    }
-
     /// World first, row last: a row in state `destroying` is what brings the reconciler back to an unfinished removal.
     async fn remove(&self, id: &SandboxId) -> Result<(), ApiError> {
-        self.detach(id);
+        self.live.detach(id);
         match self.runtime.destroy(id).await {
             Ok(()) | Err(RuntimeError::Unknown(_)) => {}
             Err(error) => return Err(error.into()),
         }
         self.store.delete_sandbox(id).await?;
-        self.live
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.doomed().remove(id);
         Ok(())
     }
 
-    fn lock(&self, id: &SandboxId) -> Arc<tokio::sync::Mutex<()>> {
-        self.with_live(id, |live| Arc::clone(&live.lock))
+    /// Removes what could not be made. A full disk may prevent that, too; then the reconciler does it.
+    async fn discard(&self, id: &SandboxId) {
+        self.doomed().insert(id.clone());
+        if let Err(ApiError(problem)) = self.remove(id).await {
+            tracing::error!(sandbox.id = %id, error = %problem.detail, "a sandbox that could not be made is still there");
+        }
     }
 
-    fn with_live<T>(&self, id: &SandboxId, act: impl FnOnce(&mut Live) -> T) -> T {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        act(live.entry(id.clone()).or_insert_with(|| Live {
-            lock: Arc::default(),
-            attached: None,
-        }))
+    fn is_doomed(&self, id: &SandboxId) -> bool {
+        self.doomed().contains(id)
+    }
+
+    fn doomed(&self) -> std::sync::MutexGuard<'_, HashSet<SandboxId>> {
+        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a change in a task of its own.
@@ -430,10 +395,11 @@ fn gateway_token() -> String {
 }
 
 /// The owner's environment wins over the way out, and that over the image's, whose author knows nothing of it.
-fn spec(row: &SandboxRow, image: &Image, egress: EgressMode) -> SandboxSpec {
+fn spec(row: &SandboxRow, image: &Image, egress: EgressMode, gateway_port: u16) -> SandboxSpec {
     let mut env: BTreeMap<String, String> = image.config.env.iter().cloned().collect();
-    if egress == EgressMode::Open {
-        env.extend(proxy::variables(GATEWAY_PORT, &row.env));
+    // Without a network of its own a sandbox has the host's way out.
+    if egress == EgressMode::Open && gateway_port != 0 {
+        env.extend(proxy::variables(gateway_port, &row.env));
     }
     env.extend(row.env.clone());
     SandboxSpec {
@@ -441,6 +407,6 @@ fn spec(row: &SandboxRow, image: &Image, egress: EgressMode) -> SandboxSpec {
         layers: image.layers.clone(),
         env,
         limits: row.limits,
-        gateway_port: GATEWAY_PORT,
+        gateway_port,
     }
 }

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use glass_agent::{AgentContext, EventSink, TurnJob, TurnOutcome};
 use glass_guest_protocol::app::{AppState, AppStatus};
-use glass_guest_protocol::{GATEWAY_PORT, HOME, WORKSPACE};
+use glass_guest_protocol::{HOME, WORKSPACE};
 use glass_runtime::GuestClient;
 use glass_store::{AgentRunRow, StoreError, TaskRow};
-use glass_types::{EndReason, Event, TaskId, TaskState};
+use glass_types::{EndReason, Event, SandboxState, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use super::tasks::{Ending, Tasks};
+use super::tasks::Tasks;
 use crate::clock;
 use crate::error::ApiError;
 use crate::link::GuestLink;
@@ -23,8 +23,23 @@ const ATTEMPTS: u32 = 3;
 /// How long the end of a task waits for an app that is still being installed or started.
 const APP_PATIENCE: Duration = Duration::from_secs(120);
 
+/// How a task ended.
+pub(super) struct Ending {
+    pub(super) reason: EndReason,
+    pub(super) result: Option<String>,
+    pub(super) error: Option<String>,
+    /// Whether it ended because its sandbox was stopped.
+    pub(super) was_stopped: bool,
+}
+
 /// Works on a task until its agent has ended its turn.
 pub(super) async fn run(tasks: &Arc<Tasks>, task: &TaskRow, cancel: &CancellationToken) -> Ending {
+    let ending = |reason, result, error| Ending {
+        reason,
+        result,
+        error,
+        was_stopped: false,
+    };
     if cancel.is_cancelled() && task.process_key.is_none() {
         return ending(EndReason::Cancelled, None, None);
     }
@@ -36,6 +51,14 @@ pub(super) async fn run(tasks: &Arc<Tasks>, task: &TaskRow, cancel: &Cancellatio
                 return ending(outcome.reason, result, outcome.message);
             }
             Err(Failure::Final(message)) => return ending(EndReason::Failed, None, Some(message)),
+            Err(Failure::Stopped) => {
+                return Ending {
+                    reason: EndReason::Cancelled,
+                    result: last_words(tasks, &task.id).await,
+                    error: Some("the sandbox was stopped".to_owned()),
+                    was_stopped: true,
+                };
+            }
             // The turn goes on in the sandbox, or its log will say how it ended: look again.
             Err(Failure::Again(message)) if attempt < ATTEMPTS => {
                 tracing::warn!(task.id = %task.id, error = message, attempt, "driving a turn again");
@@ -52,20 +75,8 @@ enum Failure {
     Final(String),
     /// It may.
     Again(String),
-}
-
-fn ending(reason: EndReason, result: Option<String>, error: Option<String>) -> Ending {
-    let status = match reason {
-        EndReason::Completed => TaskState::Succeeded,
-        EndReason::Cancelled => TaskState::Cancelled,
-        EndReason::Limit | EndReason::Refused | EndReason::Failed => TaskState::Failed,
-    };
-    Ending {
-        status,
-        reason,
-        result,
-        error,
-    }
+    /// Somebody stopped the sandbox.
+    Stopped,
 }
 
 /// Drives the turn once.
@@ -82,6 +93,10 @@ async fn drive(
         .agents
         .get(&task.agent)
         .map_err(|unknown| Failure::Final(unknown.to_string()))?;
+    let gateway_port = match guest.info().await {
+        Ok(info) => info.gateway_port,
+        Err(error) => return Err(went_down(tasks, task, error.to_string()).await),
+    };
     let run = agent_run(tasks, task, &guest).await?;
     if task.process_key.is_none() {
         tasks
@@ -99,7 +114,7 @@ async fn drive(
             .map_err(store)?;
     }
     let command = manifest.command(&AgentContext {
-        gateway_url: format!("http://127.0.0.1:{GATEWAY_PORT}"),
+        gateway_url: format!("http://127.0.0.1:{gateway_port}"),
         token: sandbox.gateway_token.clone(),
         model: task.model.clone(),
         home: HOME.to_owned(),
@@ -126,6 +141,9 @@ async fn drive(
     let outcome = tokio::select! {
         outcome = turn => outcome.map_err(|error| Failure::Again(error.to_string()))?,
         never = watching => match never {},
+        () = tasks.sandboxes.down(&task.sandbox) => {
+            return Err(went_down(tasks, task, "its sandbox ended while the agent worked".to_owned()).await);
+        }
     };
     let next = AgentRunRow {
         process_key: outcome.process_key.clone(),
@@ -136,9 +154,35 @@ async fn drive(
         tasks.store.put_agent_run(&next).await.map_err(store)?;
     }
     if outcome.reason == EndReason::Completed {
-        settle(tasks, task, &guest, &app).await;
+        tokio::select! {
+            () = settle(tasks, task, &guest, &app) => {}
+            // The turn is over; nobody has to wait for the app who does not want to.
+            () = cancel.cancelled() => {}
+        }
     }
     Ok(outcome)
+}
+
+/// What it means for a task that its sandbox does not answer any more.
+async fn went_down(tasks: &Tasks, task: &TaskRow, message: String) -> Failure {
+    if tasks.shutdown().is_cancelled() {
+        // The sandbox goes on without us, and so does the turn; the next server drives it. This one is about to be
+        // dropped.
+        std::future::pending::<()>().await;
+    }
+    match tasks.sandboxes.get(&task.sandbox).await {
+        Ok(row) => match row.state {
+            SandboxState::Stopped => Failure::Stopped,
+            SandboxState::Destroying => Failure::Final("the sandbox was removed".to_owned()),
+            SandboxState::Creating
+            | SandboxState::Running
+            | SandboxState::Frozen
+            | SandboxState::Archived
+            | SandboxState::Failed => Failure::Again(row.reason.unwrap_or(message)),
+        },
+        Err(ApiError(problem)) if problem.status == 404 => Failure::Final(problem.detail),
+        Err(ApiError(problem)) => Failure::Again(problem.detail),
+    }
 }
 
 /// The agent process for a task: the one that works on it already, else the last one of this sandbox if it has the
@@ -200,7 +244,7 @@ impl EventSink for Sink<'_> {
             .store
             .append_events(self.task, Some(line), &events, clock::now())
             .await?;
-        self.tasks.changed(self.task);
+        self.tasks.open.changed(self.task);
         Ok(())
     }
 }

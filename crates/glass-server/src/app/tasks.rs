@@ -3,20 +3,20 @@
 //! A sandbox with open tasks has one worker. What a worker does is a function of rows and of the agent's log, so the
 //! worker of a restarted server goes on where the last one was killed.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use glass_agent::{AgentManifest, AgentRegistry};
 use glass_api::{AgentView, Code, ModelView, Problem, TaskParams, TaskView};
 use glass_gateway::{Protocol, ProviderView};
 use glass_guest_protocol::WEB_PORT;
 use glass_store::{EventRow, Store, TaskRow};
-use glass_types::{EndReason, Event, SandboxId, SandboxState, TaskId, TaskState};
-use tokio::sync::watch;
+use glass_types::{Event, SandboxId, SandboxState, TaskId, TaskState};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Sandboxes, task_run, validate};
+use super::open_tasks::{Hold, OpenTasks};
+use super::{Sandboxes, validate};
 use crate::clock;
 use crate::error::ApiError;
 
@@ -31,18 +31,10 @@ pub(crate) struct Tasks {
     /// Protocols for which the gateway has a real credential.
     with_key: Vec<Protocol>,
     default_agent: String,
-    workers: Mutex<HashSet<SandboxId>>,
-    open: Mutex<HashMap<TaskId, Open>>,
-    tracker: TaskTracker,
-    shutdown: CancellationToken,
-}
-
-/// What this process holds of a task that somebody works on or watches.
-struct Open {
-    /// Changes whenever an event was stored or the task ended.
-    changed: watch::Sender<u64>,
-    /// Cancelled when somebody wants the task to end.
-    cancel: CancellationToken,
+    pub(super) workers: Mutex<HashSet<SandboxId>>,
+    pub(super) open: OpenTasks,
+    pub(super) tracker: TaskTracker,
+    pub(super) shutdown: CancellationToken,
 }
 
 impl Tasks {
@@ -66,7 +58,7 @@ impl Tasks {
                 .collect(),
             default_agent,
             workers: Mutex::default(),
-            open: Mutex::default(),
+            open: OpenTasks::default(),
             tracker,
             shutdown,
         }
@@ -87,7 +79,7 @@ impl Tasks {
             )
             .into());
         }
-        let last = self.store.tasks_of(sandbox).await?.into_iter().next();
+        let last = self.store.last_task_of(sandbox).await?;
         let agent = params
             .agent
             .or_else(|| last.as_ref().map(|task| task.agent.clone()))
@@ -107,7 +99,11 @@ impl Tasks {
             created_at: clock::now(),
             ended_at: None,
         };
-        self.store.insert_task(&task).await?;
+        if let Err(error) = self.store.insert_task(&task).await {
+            // The sandbox may have been removed since we looked.
+            self.sandboxes.get(sandbox).await?;
+            return Err(error.into());
+        }
         self.wake(sandbox);
         Ok(task)
     }
@@ -130,7 +126,7 @@ impl Tasks {
     pub(crate) async fn cancel(self: &Arc<Self>, id: &TaskId) -> Result<TaskRow, ApiError> {
         let task = self.get(id).await?;
         if self.store.request_cancel(id).await? {
-            self.cancellation(id).cancel();
+            self.open.cancel(id);
             self.wake(&task.sandbox);
         }
         self.get(id).await
@@ -146,23 +142,17 @@ impl Tasks {
         Ok(self.store.events(id, after, limit).await?)
     }
 
-    /// Sees every change of a task from now on. Subscribe before reading the events, so that none falls between.
-    pub(crate) fn subscribe(&self, id: &TaskId) -> watch::Receiver<u64> {
-        self.with_open(id, |open| open.changed.subscribe())
+    /// Holds a task, to see its changes.
+    pub(crate) fn hold(&self, id: &TaskId) -> Hold {
+        self.open.hold(id)
     }
 
-    /// Forgets what is held for a task that has ended and that nobody watches.
-    pub(crate) fn forget(&self, id: &TaskId) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open
-            .get(id)
-            .is_some_and(|entry| entry.changed.receiver_count() == 0)
-        {
-            open.remove(id);
-        }
+    /// Cancelled when the server stops.
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
     }
 
-    /// Goes on with all open tasks after a start of the server.
+    /// Makes sure that all open tasks are worked on.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), ApiError> {
         for sandbox in self.store.sandboxes_with_open_tasks().await? {
             self.wake(&sandbox);
@@ -247,83 +237,6 @@ impl Tasks {
         self.with_key.contains(&protocol)
     }
 
-    /// Makes sure that a sandbox's open tasks have a worker.
-    fn wake(self: &Arc<Self>, sandbox: &SandboxId) {
-        if !self
-            .workers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(sandbox.clone())
-        {
-            return;
-        }
-        let (this, sandbox) = (Arc::clone(self), sandbox.clone());
-        self.tracker.spawn(async move {
-            let work = this.work(&sandbox);
-            // A worker that is dropped in the middle loses nothing: the rows say where to go on.
-            tokio::select! {
-                () = work => {}
-                () = this.shutdown.cancelled() => {}
-            }
-        });
-    }
-
-    async fn work(self: &Arc<Self>, sandbox: &SandboxId) {
-        loop {
-            match self.store.open_tasks_of(sandbox).await {
-                Ok(tasks) => match tasks.into_iter().next() {
-                    Some(task) => self.run(task).await,
-                    None => {
-                        self.workers
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .remove(sandbox);
-                        // A task may have come between the look and the leaving; its submitter saw a worker and left
-                        // it to us.
-                        if self
-                            .store
-                            .open_tasks_of(sandbox)
-                            .await
-                            .is_ok_and(|tasks| !tasks.is_empty())
-                        {
-                            self.wake(sandbox);
-                        }
-                        return;
-                    }
-                },
-                Err(error) => {
-                    tracing::error!(sandbox.id = %sandbox, %error, "cannot read the tasks of a sandbox");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    /// Works on one task until it has ended.
-    async fn run(self: &Arc<Self>, task: TaskRow) {
-        let id = task.id.clone();
-        let cancel = self.cancellation(&id);
-        if task.cancel_requested {
-            cancel.cancel();
-        }
-        let ending = task_run::run(self, &task, &cancel).await;
-        let end = Event::End {
-            reason: ending.reason,
-            message: ending.error.clone(),
-        };
-        let (result, error) = (ending.result.as_deref(), ending.error.as_deref());
-        let finish =
-            self.store
-                .finish_task(&id, ending.status, result, error, Some(&end), clock::now());
-        if let Err(error) = finish.await {
-            // The row stays open, so the next start of the server ends it.
-            tracing::error!(task.id = %id, %error, "cannot write the end of a task");
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        }
-        self.changed(&id);
-        self.forget(&id);
-    }
-
     /// Stores an event of the server's own.
     pub(super) async fn note(&self, task: &TaskId, event: Event) {
         if let Err(error) = self
@@ -333,37 +246,8 @@ impl Tasks {
         {
             tracing::error!(task.id = %task, %error, "cannot store an event");
         }
-        self.changed(task);
+        self.open.changed(task);
     }
-
-    /// Tells those who watch a task that there is something new.
-    pub(super) fn changed(&self, task: &TaskId) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = open.get(task) {
-            entry.changed.send_modify(|version| *version += 1);
-        }
-    }
-
-    fn cancellation(&self, task: &TaskId) -> CancellationToken {
-        self.with_open(task, |open| open.cancel.clone())
-    }
-
-    fn with_open<T>(&self, task: &TaskId, act: impl FnOnce(&mut Open) -> T) -> T {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Open {
-            changed: watch::Sender::new(0),
-            cancel: CancellationToken::new(),
-        };
-        act(open.entry(task.clone()).or_insert_with(fresh))
-    }
-}
-
-/// How a task ended.
-pub(super) struct Ending {
-    pub(super) status: TaskState,
-    pub(super) reason: EndReason,
-    pub(super) result: Option<String>,
-    pub(super) error: Option<String>,
 }
 
 /// A model as people read it. The demo model is called so everywhere.

@@ -1,5 +1,7 @@
 //! What a new sandbox and a new task may look like. All wrong fields are named at once.
 
+use std::collections::BTreeMap;
+
 use glass_api::{CreateParams, FieldError, PROMPT_LIMIT, Problem};
 use glass_types::Limits;
 
@@ -44,6 +46,31 @@ impl Fields {
         value
     }
 
+    fn env(&mut self, given: &BTreeMap<String, String>) {
+        for (name, value) in given {
+            if !is_variable(name) {
+                self.wrong(
+                    "env",
+                    name,
+                    "a name is letters, digits and _, and does not begin with a digit",
+                );
+            } else if value.contains('\0') {
+                self.wrong(format!("env.{name}"), value, "a value has no NUL byte");
+            }
+        }
+        let env_bytes: usize = given
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if env_bytes > ENV_BYTES {
+            self.wrong(
+                "env",
+                format!("{env_bytes} bytes"),
+                format!("at most {ENV_BYTES} bytes altogether"),
+            );
+        }
+    }
+
     fn finish(self) -> Result<(), Problem> {
         let Some(first) = self.0.first() else {
             return Ok(());
@@ -57,34 +84,15 @@ impl Fields {
 /// The limits that a new sandbox gets.
 pub(super) fn sandbox(params: &CreateParams) -> Result<Limits, Problem> {
     let mut fields = Fields::default();
+    fields.env(&params.env);
     for (name, value) in &params.env {
-        if !is_variable(name) {
-            fields.wrong(
-                "env",
-                name,
-                "a name is letters, digits and _, and does not begin with a digit",
-            );
-        } else if name.starts_with("GLASSHOUSE_") {
+        if name.starts_with("GLASSHOUSE_") {
             fields.wrong(
                 format!("env.{name}"),
                 value,
                 "names that begin with GLASSHOUSE_ are taken",
             );
-        } else if value.contains('\0') {
-            fields.wrong(format!("env.{name}"), value, "a value has no NUL byte");
         }
-    }
-    let env_bytes: usize = params
-        .env
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if env_bytes > ENV_BYTES {
-        fields.wrong(
-            "env",
-            format!("{env_bytes} bytes"),
-            format!("at most {ENV_BYTES} bytes altogether"),
-        );
     }
     if params.labels.len() > LABELS {
         fields.wrong(
@@ -146,6 +154,13 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Limits, Problem> {
     Ok(limits)
 }
 
+/// Whether a program can be given this environment.
+pub(crate) fn env(given: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let mut fields = Fields::default();
+    fields.env(given);
+    fields.finish()
+}
+
 /// Whether a prompt can be given to an agent.
 pub(super) fn prompt(prompt: &str) -> Result<(), Problem> {
     if prompt.trim().is_empty() {
@@ -182,8 +197,6 @@ fn is_variable(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]

@@ -16,10 +16,12 @@ use glass_guest_protocol::process::{
 use glass_runtime::{ExecRequest, GuestClient, GuestError, StartedProcess};
 use http::{HeaderMap, header};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::extract::{Json as Body, Path};
 use super::sandboxes::sandbox_id;
-use super::sse;
+use super::{refusal, sse};
+use crate::app::validate;
 use crate::error::ApiError;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,10 +31,10 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 ///
 /// Answers when it has ended; with `Accept: text/event-stream`, streams what it prints as it comes.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/exec", tag = "processes", params(("id" = String, Path)), request_body = ExecParams,
+    post, path = "/v1/sandboxes/{id}/exec", tag = "processes", operation_id = "exec", params(("id" = String, Path)), request_body = ExecParams,
     responses(
         (status = 200, content((ExecView = "application/json"), (ExecChunk = "text/event-stream"))),
-        (status = "4XX", body = Problem), (status = "5XX", body = Problem)
+        refusal::Exec
     )
 )]
 pub(super) async fn exec(
@@ -49,7 +51,7 @@ pub(super) async fn exec(
             .is_ok_and(|value| value.contains("text/event-stream"))
     });
     if streamed {
-        return stream(guest, request).await;
+        return stream(guest, request, state.tasks.shutdown().clone()).await;
     }
     let output = guest.exec(request).await.map_err(not_started)?;
     Ok(Json(ExecView {
@@ -62,6 +64,7 @@ pub(super) async fn exec(
 }
 
 fn request(params: ExecParams) -> Result<ExecRequest, Problem> {
+    validate::env(&params.env)?;
     let command = match params.command {
         ExecCommand::Shell(line) if line.trim().is_empty() => {
             return Err(Problem::field(
@@ -123,9 +126,26 @@ struct Running {
     deadline: Instant,
     timed_out: bool,
     ended: bool,
+    shutdown: CancellationToken,
 }
 
-async fn stream(guest: GuestClient, request: ExecRequest) -> Result<Response, ApiError> {
+impl Drop for Running {
+    /// A client that leaves ends its command, as a closed window does; a server that stops does not.
+    fn drop(&mut self) {
+        if self.ended || self.shutdown.is_cancelled() {
+            return;
+        }
+        let (guest, pid) = (self.guest.clone(), Selector::Pid(self.process.pid));
+        // That it has ended by itself is as good.
+        tokio::spawn(async move { drop(guest.signal(pid, Signal::Kill).await) });
+    }
+}
+
+async fn stream(
+    guest: GuestClient,
+    request: ExecRequest,
+    shutdown: CancellationToken,
+) -> Result<Response, ApiError> {
     let (cmd, args) = request
         .command
         .split_first()
@@ -162,10 +182,12 @@ async fn stream(guest: GuestClient, request: ExecRequest) -> Result<Response, Ap
         deadline,
         timed_out: false,
         ended: false,
+        shutdown: shutdown.clone(),
     };
     let first = stream::once(async move { sse::json(&ExecChunk::Start { pid }) });
     Ok(sse::answer(
         first.chain(chunks(running).map(|chunk| sse::json(&chunk))),
+        shutdown,
     ))
 }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Json as JsonBody, Path, Query};
+use super::refusal;
 use super::sandboxes::sandbox_id;
 use crate::error::ApiError;
 
@@ -73,8 +74,8 @@ fn checked(field: &str, path: &str) -> Result<(), Problem> {
 
 /// Lists a directory.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/files", tag = "files", params(("id" = String, Path), ListQuery),
-    responses((status = 200, body = FileList), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}/files", tag = "files", operation_id = "list_files", params(("id" = String, Path), ListQuery),
+    responses((status = 200, body = FileList), refusal::ReadFile)
 )]
 pub(super) async fn list(
     State(state): State<super::State>,
@@ -94,8 +95,8 @@ pub(super) async fn list(
 
 /// Shows a directory entry; a link itself, not what it points to.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/files/stat", tag = "files", params(("id" = String, Path), PathQuery),
-    responses((status = 200, body = FileView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}/files/stat", tag = "files", operation_id = "stat_file", params(("id" = String, Path), PathQuery),
+    responses((status = 200, body = FileView), refusal::ReadFile)
 )]
 pub(super) async fn stat(
     State(state): State<super::State>,
@@ -109,10 +110,10 @@ pub(super) async fn stat(
 
 /// Reads a file.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/files/content", tag = "files", params(("id" = String, Path), PathQuery),
+    get, path = "/v1/sandboxes/{id}/files/content", tag = "files", operation_id = "read_file", params(("id" = String, Path), PathQuery),
     responses(
         (status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = "4XX", body = Problem), (status = "5XX", body = Problem)
+        refusal::ReadFile
     )
 )]
 pub(super) async fn read(
@@ -137,9 +138,9 @@ pub(super) async fn read(
 
 /// Writes a file, whole or not at all. Directories on the way are made.
 #[utoipa::path(
-    put, path = "/v1/sandboxes/{id}/files/content", tag = "files", params(("id" = String, Path), PathQuery),
+    put, path = "/v1/sandboxes/{id}/files/content", tag = "files", operation_id = "write_file", params(("id" = String, Path), PathQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = FileView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    responses((status = 200, body = FileView), refusal::WriteFile)
 )]
 pub(super) async fn write(
     State(state): State<super::State>,
@@ -162,8 +163,8 @@ pub(super) async fn write(
 
 /// Makes a directory and those on the way to it.
 #[utoipa::path(
-    put, path = "/v1/sandboxes/{id}/files/directory", tag = "files", params(("id" = String, Path), PathQuery),
-    responses((status = 200, body = FileView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    put, path = "/v1/sandboxes/{id}/files/directory", tag = "files", operation_id = "make_directory", params(("id" = String, Path), PathQuery),
+    responses((status = 200, body = FileView), refusal::WriteFile)
 )]
 pub(super) async fn make_directory(
     State(state): State<super::State>,
@@ -177,8 +178,8 @@ pub(super) async fn make_directory(
 
 /// Moves a file or directory.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/files/move", tag = "files", params(("id" = String, Path)), request_body = MoveParams,
-    responses((status = 200, body = FileView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    post, path = "/v1/sandboxes/{id}/files/move", tag = "files", operation_id = "move_file", params(("id" = String, Path)), request_body = MoveParams,
+    responses((status = 200, body = FileView), refusal::MoveFile)
 )]
 pub(super) async fn move_file(
     State(state): State<super::State>,
@@ -193,8 +194,8 @@ pub(super) async fn move_file(
 
 /// Removes a file, or a directory with all that is in it.
 #[utoipa::path(
-    delete, path = "/v1/sandboxes/{id}/files", tag = "files", params(("id" = String, Path), PathQuery),
-    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    delete, path = "/v1/sandboxes/{id}/files", tag = "files", operation_id = "remove_file", params(("id" = String, Path), PathQuery),
+    responses((status = 204), refusal::WriteFile)
 )]
 pub(super) async fn remove(
     State(state): State<super::State>,

@@ -4,17 +4,23 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Html;
-use glass_api::{AgentList, ImageList, ImageView, Problem};
+use glass_api::{AgentList, ImageList, ImageView};
 use serde_json::{Value, json};
 
+use super::refusal;
 use crate::error::{ApiError, internal};
 
-/// The process lives.
+/// Answers as long as the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The server can be used: the database answers and the world was matched to it.
+/// Says whether the server can be used: the database answers and the world was matched to it.
+#[utoipa::path(
+    get, path = "/readyz", tag = "server", security(()),
+    responses((status = 200, body = String), (status = 503, body = String, description = "Not yet, and why."))
+)]
 pub(super) async fn readyz(State(state): State<super::State>) -> (StatusCode, &'static str) {
     if !*state.ready.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n");
@@ -33,8 +39,14 @@ pub(super) async fn welcome() -> Html<&'static str> {
     Html(include_str!("welcome.html"))
 }
 
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "server", operation_id = "get_openapi", security(()), responses((status = 200, body = Value)))]
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(super::openapi())
+}
+
 /// Version of the server.
-#[utoipa::path(get, path = "/v1/version", tag = "server", responses((status = 200, body = Value), (status = "4XX", body = Problem)))]
+#[utoipa::path(get, path = "/v1/version", tag = "server", operation_id = "get_version", responses((status = 200, body = Value), refusal::Plain))]
 pub(super) async fn version(State(state): State<super::State>) -> Json<Value> {
     Json(
         json!({ "version": env!("CARGO_PKG_VERSION"), "runtime": state.sandboxes.runtime().name() }),
@@ -42,7 +54,7 @@ pub(super) async fn version(State(state): State<super::State>) -> Json<Value> {
 }
 
 /// Images that sandboxes can be made from.
-#[utoipa::path(get, path = "/v1/images", tag = "server", responses((status = 200, body = ImageList), (status = "4XX", body = Problem)))]
+#[utoipa::path(get, path = "/v1/images", tag = "server", operation_id = "list_images", responses((status = 200, body = ImageList), refusal::Plain))]
 pub(super) async fn images(State(state): State<super::State>) -> Result<Json<ImageList>, ApiError> {
     let store = state.sandboxes.images().clone();
     let images = tokio::task::spawn_blocking(move || store.list())
@@ -60,7 +72,7 @@ pub(super) async fn images(State(state): State<super::State>) -> Result<Json<Ima
 }
 
 /// Agents, and the model that each uses here.
-#[utoipa::path(get, path = "/v1/agents", tag = "server", responses((status = 200, body = AgentList), (status = "4XX", body = Problem)))]
+#[utoipa::path(get, path = "/v1/agents", tag = "server", operation_id = "list_agents", responses((status = 200, body = AgentList), refusal::Plain))]
 pub(super) async fn agents(State(state): State<super::State>) -> Json<AgentList> {
     Json(AgentList {
         agents: state.tasks.agents(),

@@ -46,8 +46,17 @@ pub(crate) struct State {
 )]
 struct Document;
 
-fn routes() -> OpenApiRouter<State> {
+/// Routes that anybody may see.
+fn open_routes() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(meta::healthz))
+        .routes(routes!(meta::readyz))
+        .routes(routes!(meta::openapi))
+}
+
+/// Routes that want a token.
+fn guarded_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
         .routes(routes!(sandboxes::create, sandboxes::list))
         .routes(routes!(sandboxes::get, sandboxes::destroy))
         .routes(routes!(sandboxes::start))
@@ -74,7 +83,7 @@ fn routes() -> OpenApiRouter<State> {
 
 /// The document alone.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
-    let mut document = routes().into_openapi();
+    let mut document = open_routes().merge(guarded_routes()).into_openapi();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("A token of this server."))
@@ -88,15 +97,12 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 
 /// The API as a service. Everything under `/v1` but the document wants a token.
 pub(crate) fn router(state: State) -> Router {
-    let (api, _) = routes().split_for_parts();
-    let guarded = api.route_layer(middleware::from_fn_with_state(
-        state.clone(),
-        auth::require_token,
-    ));
+    let (open, _) = open_routes().split_for_parts();
+    let (guarded, _) = guarded_routes().split_for_parts();
+    let token = middleware::from_fn_with_state(state.clone(), auth::require_token);
     guarded
-        .route("/v1/openapi.json", get(|| async { axum::Json(document()) }))
-        .route("/healthz", get(meta::healthz))
-        .route("/readyz", get(meta::readyz))
+        .route_layer(token)
+        .merge(open)
         .route("/", get(meta::welcome))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

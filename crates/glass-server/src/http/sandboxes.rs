@@ -15,13 +15,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Json as Body, Path, Query};
-use super::sse;
+use super::{refusal, sse};
 use crate::error::ApiError;
 
 /// Makes a sandbox and answers when it runs.
 #[utoipa::path(
-    post, path = "/v1/sandboxes", tag = "sandboxes", request_body = CreateParams,
-    responses((status = 201, body = SandboxView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    post, path = "/v1/sandboxes", tag = "sandboxes", operation_id = "create_sandbox", request_body = CreateParams,
+    responses((status = 201, body = SandboxView), refusal::Create)
 )]
 pub(super) async fn create(
     State(state): State<super::State>,
@@ -41,8 +41,8 @@ pub(super) struct ListQuery {
 
 /// Lists sandboxes, the newest first.
 #[utoipa::path(
-    get, path = "/v1/sandboxes", tag = "sandboxes", params(ListQuery),
-    responses((status = 200, body = SandboxList), (status = "4XX", body = Problem))
+    get, path = "/v1/sandboxes", tag = "sandboxes", operation_id = "list_sandboxes", params(ListQuery),
+    responses((status = 200, body = SandboxList), refusal::List)
 )]
 pub(super) async fn list(
     State(state): State<super::State>,
@@ -67,8 +67,8 @@ pub(super) async fn list(
 
 /// Shows a sandbox.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = SandboxView), (status = "4XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}", tag = "sandboxes", operation_id = "get_sandbox", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), refusal::Row)
 )]
 pub(super) async fn get(
     State(state): State<super::State>,
@@ -80,8 +80,8 @@ pub(super) async fn get(
 
 /// Removes a sandbox with its files and tasks.
 #[utoipa::path(
-    delete, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    delete, path = "/v1/sandboxes/{id}", tag = "sandboxes", operation_id = "delete_sandbox", params(("id" = String, Path)),
+    responses((status = 204), refusal::End)
 )]
 pub(super) async fn destroy(
     State(state): State<super::State>,
@@ -93,8 +93,8 @@ pub(super) async fn destroy(
 
 /// Starts a sandbox that is stopped, frozen or failed.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/start", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = SandboxView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    post, path = "/v1/sandboxes/{id}/start", tag = "sandboxes", operation_id = "start_sandbox", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), refusal::Start)
 )]
 pub(super) async fn start(
     State(state): State<super::State>,
@@ -106,8 +106,8 @@ pub(super) async fn start(
 
 /// Ends all processes of a sandbox. Its files stay.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/stop", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = SandboxView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    post, path = "/v1/sandboxes/{id}/stop", tag = "sandboxes", operation_id = "stop_sandbox", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), refusal::End)
 )]
 pub(super) async fn stop(
     State(state): State<super::State>,
@@ -119,8 +119,8 @@ pub(super) async fn stop(
 
 /// Lists the ports on which something listens, and those that were asked for at creation.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/ports", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = PortList), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}/ports", tag = "sandboxes", operation_id = "list_ports", params(("id" = String, Path)),
+    responses((status = 200, body = PortList), refusal::Guest)
 )]
 pub(super) async fn ports(
     State(state): State<super::State>,
@@ -151,8 +151,8 @@ pub(super) async fn ports(
 
 /// Shows the app that runs in a sandbox.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/app", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = AppView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}/app", tag = "sandboxes", operation_id = "get_app", params(("id" = String, Path)),
+    responses((status = 200, body = AppView), refusal::Guest)
 )]
 pub(super) async fn app(
     State(state): State<super::State>,
@@ -168,8 +168,8 @@ pub(super) async fn app(
 
 /// Starts the app again.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/app/restart", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    post, path = "/v1/sandboxes/{id}/app/restart", tag = "sandboxes", operation_id = "restart_app", params(("id" = String, Path)),
+    responses((status = 204), refusal::Guest)
 )]
 pub(super) async fn restart_app(
     State(state): State<super::State>,
@@ -197,10 +197,10 @@ pub(super) struct LogsQuery {
 
 /// Streams what the app's processes print.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/logs", tag = "sandboxes", params(("id" = String, Path), LogsQuery),
+    get, path = "/v1/sandboxes/{id}/logs", tag = "sandboxes", operation_id = "follow_logs", params(("id" = String, Path), LogsQuery),
     responses(
         (status = 200, content_type = "text/event-stream", body = LogLine),
-        (status = "4XX", body = Problem), (status = "5XX", body = Problem)
+        refusal::Guest
     )
 )]
 pub(super) async fn logs(
@@ -215,14 +215,15 @@ pub(super) async fn logs(
         follow: query.follow,
     };
     let lines = guest.app_logs(&request).await?;
-    Ok(sse::answer(lines.map(|line| match line {
+    let lines = lines.map(|line| match line {
         Ok(line) => sse::json(&LogLine {
             process: line.process,
             number: line.number,
             text: line.text,
         }),
         Err(error) => sse::json(&crate::app::guest_problem(error)).event("error"),
-    })))
+    });
+    Ok(sse::answer(lines, state.tasks.shutdown().clone()))
 }
 
 /// Parses an id from the path; what is no id cannot be a sandbox, either.

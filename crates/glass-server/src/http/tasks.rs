@@ -18,8 +18,8 @@ use utoipa::IntoParams;
 
 use super::extract::{Json as Body, Path, Query};
 use super::sandboxes::sandbox_id;
-use super::sse;
-use crate::app::Tasks;
+use super::{refusal, sse};
+use crate::app::{Hold, Tasks};
 use crate::error::ApiError;
 
 /// How many events are read from the database at once.
@@ -27,8 +27,8 @@ const PAGE: u64 = 256;
 
 /// Gives an agent something to do. The answer comes as soon as the task is on disk.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/tasks", tag = "tasks", params(("id" = String, Path)), request_body = TaskParams,
-    responses((status = 202, body = TaskView), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    post, path = "/v1/sandboxes/{id}/tasks", tag = "tasks", operation_id = "create_task", params(("id" = String, Path)), request_body = TaskParams,
+    responses((status = 202, body = TaskView), refusal::Submit)
 )]
 pub(super) async fn create(
     State(state): State<super::State>,
@@ -41,8 +41,8 @@ pub(super) async fn create(
 
 /// Lists the tasks of a sandbox, the newest first.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/tasks", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 200, body = TaskList), (status = "4XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}/tasks", tag = "tasks", operation_id = "list_tasks", params(("id" = String, Path)),
+    responses((status = 200, body = TaskList), refusal::Row)
 )]
 pub(super) async fn list(
     State(state): State<super::State>,
@@ -59,8 +59,8 @@ pub(super) async fn list(
 
 /// Shows a task.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 200, body = TaskView), (status = "4XX", body = Problem))
+    get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "get_task", params(("id" = String, Path)),
+    responses((status = 200, body = TaskView), refusal::Task)
 )]
 pub(super) async fn get(
     State(state): State<super::State>,
@@ -72,8 +72,8 @@ pub(super) async fn get(
 
 /// Asks for the end of a task. One that has ended stays as it is.
 #[utoipa::path(
-    post, path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 202, body = TaskView), (status = "4XX", body = Problem))
+    post, path = "/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task", params(("id" = String, Path)),
+    responses((status = 202, body = TaskView), refusal::Cancel)
 )]
 pub(super) async fn cancel(
     State(state): State<super::State>,
@@ -93,11 +93,11 @@ pub(super) struct EventsQuery {
 
 /// Streams what happens in a task, from its first event or from where the caller left off. Ends after `end`.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/events", tag = "tasks",
+    get, path = "/v1/tasks/{id}/events", tag = "tasks", operation_id = "follow_task",
     params(("id" = String, Path), EventsQuery, ("Last-Event-ID" = Option<u64>, Header)),
     responses(
         (status = 200, content_type = "text/event-stream", body = EventView),
-        (status = "4XX", body = Problem), (status = "5XX", body = Problem)
+        refusal::Task
     )
 )]
 pub(super) async fn events(
@@ -122,7 +122,8 @@ pub(super) async fn events(
             })?,
         None => query.after.unwrap_or(0),
     };
-    Ok(sse::answer(follow(state.tasks, id, after)))
+    let shutdown = state.tasks.shutdown().clone();
+    Ok(sse::answer(follow(state.tasks, id, after), shutdown))
 }
 
 /// Where a watcher of a task is.
@@ -132,17 +133,8 @@ struct Watcher {
     after: u64,
     page: VecDeque<EventRow>,
     changed: watch::Receiver<u64>,
+    _hold: Hold,
     ended: bool,
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        // Our own receiver still counts; give it up first.
-        self.changed = watch::channel(0).1;
-        if self.ended {
-            self.tasks.forget(&self.id);
-        }
-    }
 }
 
 /// All events after a number: those on disk, then those to come.
@@ -151,13 +143,15 @@ fn follow(
     id: TaskId,
     after: u64,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
-    let changed = tasks.subscribe(&id);
+    let hold = tasks.hold(&id);
+    let changed = hold.subscribe();
     let watcher = Watcher {
         tasks,
         id,
         after,
         page: VecDeque::new(),
         changed,
+        _hold: hold,
         ended: false,
     };
     stream::unfold(watcher, |mut watcher| async move {

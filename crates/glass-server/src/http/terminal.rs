@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures::StreamExt;
-use glass_api::{Problem, TerminalMessage};
+use glass_api::{Code, Problem, TerminalMessage};
 use glass_guest_protocol::process::{
     ProcessConfig, ProcessData, ProcessEvent, ProcessInput, Pty, PtySize, Selector, Signal,
     StartRequest,
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Path, Query};
+use super::refusal;
 use super::sandboxes::sandbox_id;
 use crate::error::ApiError;
 
@@ -46,15 +48,19 @@ fn default_rows() -> u16 {
 
 /// Opens a terminal: a WebSocket with binary input and output and `TerminalMessage`s as text.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/terminal", tag = "processes", params(("id" = String, Path), TerminalQuery),
-    responses((status = 101, body = TerminalMessage), (status = "4XX", body = Problem), (status = "5XX", body = Problem))
+    get, path = "/v1/sandboxes/{id}/terminal", tag = "processes", operation_id = "open_terminal", params(("id" = String, Path), TerminalQuery),
+    responses((status = 101, body = TerminalMessage), refusal::Guest)
 )]
 pub(super) async fn terminal(
     State(state): State<super::State>,
     Path(id): Path<String>,
     Query(query): Query<TerminalQuery>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
+    let upgrade = upgrade.map_err(|rejection| {
+        Problem::new(Code::InvalidInput, rejection.body_text())
+            .with_remedy("open it as a WebSocket: ws://, HTTP/1.1, version 13")
+    })?;
     for (field, value) in [("cols", query.cols), ("rows", query.rows)] {
         if !(1..=1000).contains(&value) {
             return Err(Problem::field(field, value, "give 1 to 1000").into());
@@ -83,8 +89,12 @@ pub(super) async fn terminal(
         stdin: None,
     };
     let process = guest.start(&start).await?;
+    let (abandoned, pid) = (guest.clone(), Selector::Pid(process.pid));
     Ok(upgrade
         .max_message_size(MESSAGE_LIMIT)
+        .on_failed_upgrade(move |_| {
+            tokio::spawn(async move { drop(abandoned.signal(pid, Signal::Kill).await) });
+        })
         .on_upgrade(move |socket| bridge(socket, guest, process)))
 }
 
@@ -116,7 +126,8 @@ async fn bridge(mut socket: WebSocket, guest: GuestClient, mut process: StartedP
                     }
                 }
                 Some(Ok(Message::Text(text))) => {
-                    if let Ok(TerminalMessage::Resize { cols, rows }) = serde_json::from_str(&text) {
+                    // A window of no size is one that is being closed.
+                    if let Ok(TerminalMessage::Resize { cols: cols @ 1..=1000, rows: rows @ 1..=1000 }) = serde_json::from_str(&text) {
                         drop(guest.resize(pid.clone(), PtySize { cols, rows }).await);
                     }
                 }

@@ -1,0 +1,64 @@
+//! The app of a sandbox: what runs, where, and what it prints.
+
+use http::Method;
+use serde_json::json;
+
+use crate::client::Events;
+use crate::world::{World, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_shown_with_its_port_and_its_log() {
+    World::run(async |world| {
+        let client = world.client();
+        let made = client.post("/v1/sandboxes", json!({"ports": [9]})).await;
+        let id = made.json["id"].as_str().unwrap();
+        let place = format!("/v1/sandboxes/{id}");
+        let none = client.get(&format!("{place}/app")).await;
+        assert_eq!((none.status, &none.json["kind"]), (200, &json!("none")), "{none:?}");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let manifest = format!(
+            "web:\n  command: echo served-here; exec python3 -m http.server --bind 127.0.0.1 {port}\n  port: {port}\n"
+        );
+        let file = format!("{place}/files/content?path=glasshouse.yaml");
+        assert_eq!(client.put(&file, manifest).await.status, 200);
+        eventually("the app runs", async || {
+            client.get(&format!("{place}/app")).await.json["state"] == "running"
+        })
+        .await;
+        let app = client.get(&format!("{place}/app")).await.json;
+        assert_eq!(app["kind"], "manifest");
+        assert_eq!(app["port"], port);
+        let url = app["url"].as_str().unwrap();
+        assert!(url.starts_with(&format!("http://{port}-{id}.preview.localhost:")), "{url}");
+        eventually("the port is listed", async || {
+            let ports = client.get(&format!("{place}/ports")).await.json;
+            let ports = ports["ports"].as_array().unwrap().clone();
+            let open = |port: u16, open: bool| {
+                ports.iter().any(|one| one["port"] == port && one["open"] == open)
+            };
+            open(port, true) && open(9, false)
+        })
+        .await;
+        // Through the edge, as a browser comes.
+        let request = client.request(Method::GET, "/").header("host", url.trim_start_matches("http://"));
+        let page = crate::client::send(request).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        assert!(String::from_utf8_lossy(&page.bytes).contains("glasshouse.yaml"));
+        let logs = Events::open(client.request(Method::GET, &format!("{place}/logs"))).await;
+        let lines = logs.rest().await;
+        assert!(lines.iter().any(|line| line.data["text"] == "served-here"), "{lines:?}");
+        let mut following =
+            Events::open(client.request(Method::GET, &format!("{place}/logs?follow=true&process=web"))).await;
+        following.until("served-here").await;
+        assert_eq!(client.act(&format!("{place}/app/restart")).await.status, 204);
+        following.until("served-here").await;
+        // A stream that would never end by itself ends with the sandbox.
+        client.act(&format!("{place}/stop")).await;
+        following.rest().await;
+        let answer = client.get(&format!("{place}/logs")).await;
+        answer.is_problem(409, "state_conflict");
+    })
+    .await;
+}

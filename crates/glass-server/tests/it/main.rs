@@ -1,0 +1,22 @@
+//! The whole server in this process, over plain HTTP, with sandboxes of the `sim` runtime.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+mod agent;
+mod app;
+mod auth;
+mod bad_input;
+mod client;
+mod contract;
+mod events;
+mod exec;
+mod files;
+mod full_disk;
+mod meta;
+mod restart;
+mod sandboxes;
+mod tasks;
+mod terminal;
+mod world;
