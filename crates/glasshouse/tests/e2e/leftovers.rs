@@ -13,7 +13,6 @@ use crate::harness::server;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct World {
     mounts: BTreeSet<String>,
-    cgroups: BTreeSet<String>,
     namespaces: usize,
     processes: usize,
     files: BTreeSet<String>,
@@ -48,12 +47,18 @@ async fn twenty_at_once_come_and_go_without_a_trace() -> anyhow::Result<()> {
             !processes_of(id)?.is_empty(),
             "{id} has no process: the count below would prove nothing"
         );
+        ensure!(
+            !cgroups_of(id)?.is_empty(),
+            "{id} has no control group: the count below would prove nothing"
+        );
     }
 
     let removed = futures::future::join_all(made.iter().map(|id| remove(&server, id))).await;
     removed.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
     for id in &made {
         ensure!(processes_of(id)?.is_empty(), "{id} has left processes");
+        let cgroups = cgroups_of(id)?;
+        ensure!(cgroups.is_empty(), "{id} has left {cgroups:?}");
     }
     let after = world(&server)?;
     ensure!(after == before, "before: {before:#?}\nafter: {after:#?}");
@@ -138,15 +143,12 @@ fn world(server: &TestServer) -> anyhow::Result<World> {
     }
     let mut files = BTreeSet::new();
     collect(&data.join("runtime"), &mut files)?;
-    let mut cgroups = BTreeSet::new();
-    collect_cgroups(Path::new("/sys/fs/cgroup"), &mut cgroups, 0)?;
     let sockets = std::fs::read_to_string("/proc/net/unix")?
         .lines()
         .filter(|line| line.contains(&marker))
         .count();
     Ok(World {
         mounts,
-        cgroups,
         namespaces: namespaces.len(),
         processes,
         files,
@@ -164,26 +166,31 @@ fn collect(directory: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Control groups that belong to sandboxes of any server; other tests of this run name theirs by other ids.
+/// Control groups of a sandbox, in every hierarchy.
+fn cgroups_of(sandbox: &str) -> anyhow::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    collect_cgroups(Path::new("/sys/fs/cgroup"), sandbox, &mut names, 0)?;
+    Ok(names)
+}
+
 fn collect_cgroups(
     directory: &Path,
+    sandbox: &str,
     names: &mut BTreeSet<String>,
     depth: usize,
 ) -> anyhow::Result<()> {
-    if depth > 4 {
-        return Ok(());
-    }
+    // Another test's may vanish while they are listed.
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Ok(());
     };
-    for entry in entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-    {
-        if entry.path().display().to_string().contains("glasshouse") {
+    for entry in entries.flatten() {
+        if depth > 4 || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if entry.path().display().to_string().contains(sandbox) {
             names.insert(entry.path().display().to_string());
         }
-        collect_cgroups(&entry.path(), names, depth + 1)?;
+        collect_cgroups(&entry.path(), sandbox, names, depth + 1)?;
     }
     Ok(())
 }
