@@ -81,8 +81,13 @@ fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRe
             Err(e).step("release init")
         }
     })?;
-    let mut words = String::new();
-    init.read_to_string(&mut words).step("hear from init")?;
+    let mut words = Vec::new();
+    let heard = init.read_to_end(&mut words);
+    let words = String::from_utf8_lossy(&words);
+    // An init that failed before it was told to go on did not read that word, so its end looks like a reset.
+    if words.is_empty() {
+        heard.step("hear from init")?;
+    }
     match words.split_once('\n') {
         None if words.is_empty() && record.is_alive() => Ok(record),
         None => Err(Failure {

@@ -17,6 +17,7 @@ mod launch;
 mod loopback;
 mod mounts;
 mod seed;
+mod spare;
 mod sys;
 
 use std::io::{self, Read, Write};

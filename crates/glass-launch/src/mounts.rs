@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! l/0 … l/n   image layers, owners mapped, read-only
-//! disk        the sandbox's files as they lie on disk: upper work home state
+//! disk        the sandbox's files as they lie on disk: upper work home state spare
 //! rw          the same with owners mapped
 //! root        overlay of l/n … l/0 under rw/upper
 //! ```
@@ -30,6 +30,7 @@ use rustix::mount::{
 use crate::failure::{Failure, Step};
 use crate::loopback;
 use crate::seed;
+use crate::spare;
 use crate::sys;
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -72,7 +73,8 @@ const HIDDEN_FILES: [&str; 7] = [
     "sched_debug",
 ];
 const HIDDEN_DIRECTORIES: [&str; 3] = ["acpi", "scsi", "asound"];
-const READ_ONLY: [&str; 5] = ["sys", "bus", "fs", "irq", "driver"];
+/// Writing to `pressure` would have the kernel measure for whoever asks.
+const READ_ONLY: [&str; 6] = ["sys", "bus", "fs", "irq", "driver", "pressure"];
 
 /// Makes the tree and moves into it.
 pub(crate) fn make_root(spec: &LaunchSpec, users: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -81,6 +83,7 @@ pub(crate) fn make_root(spec: &LaunchSpec, users: BorrowedFd<'_>) -> Result<(), 
         make_dir(Path::new(name), 0o755).step("make the scratch tree")?;
     }
     mount_disk(spec)?;
+    spare::release().step("free the spare inodes")?;
     prepare_disk(spec).step("prepare the sandbox's files")?;
     mount_mapped(Path::new("disk"), Path::new("rw"), users, false)
         .step("map the owners of files")?;
@@ -94,6 +97,7 @@ pub(crate) fn make_root(spec: &LaunchSpec, users: BorrowedFd<'_>) -> Result<(), 
     sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
     mount_overlay(spec.layers.len()).step("mount overlay")?;
     sys::act_as(0).step("act as root")?;
+    spare::keep();
     seed::seed_home().step("seed the home")?;
     let root = Path::new("root");
     bind(Path::new("rw/home"), &root.join("home/dev")).step("mount the home")?;

@@ -77,3 +77,29 @@ async fn a_full_disk_is_the_own_one() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn taken_inodes_do_not_keep_a_sandbox_down() {
+    World::run(Kind::Native, async |world| {
+        let mut spec = world.spec();
+        spec.limits.disk_bytes = 32 << 20;
+        let sandbox = world.up_with(spec).await;
+        let full = sandbox
+            .shell(
+                "cd ~ && mkdir many && cd many && i=0 && while echo > $i; do i=$((i+1)); done 2>&1",
+            )
+            .await;
+        assert!(text(&full).contains("No space left"), "{full:?}");
+        world
+            .runtime
+            .stop(&sandbox.id, Duration::from_secs(5))
+            .await
+            .unwrap();
+        world.runtime.start(&sandbox.spec).await.unwrap();
+        let freed = sandbox
+            .shell("busybox rm -rf ~/many && echo fine > ~/file")
+            .await;
+        assert_eq!(freed.exit_code, 0, "{freed:?}");
+    })
+    .await;
+}
