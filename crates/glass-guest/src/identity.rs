@@ -93,18 +93,45 @@ fn user_name(uid: u32) -> Option<String> {
     name_in("/etc/passwd", uid)
 }
 
-/// The name that `/etc/passwd` or `/etc/group` gives to a number. Bounded, as the image's owner writes these files.
+/// The name that `/etc/passwd` or `/etc/group` gives to a number. Bounded, as the image's owner writes these files, and
+/// never waited for, as there may be a pipe in their place.
 pub(crate) fn name_in(file: &str, number: u32) -> Option<String> {
     use std::io::Read as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
     let mut text = String::new();
-    std::fs::File::open(file)
-        .ok()?
-        .take(1 << 20)
-        .read_to_string(&mut text)
+    let file = std::fs::File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(file)
         .ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    file.take(1 << 20).read_to_string(&mut text).ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_the_users_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("passwd");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::from_raw_mode(0o600),
+        )
+        .unwrap();
+        assert_eq!(name_in(pipe.to_str().unwrap(), 0), None);
+        let file = dir.path().join("group");
+        std::fs::write(&file, "x\nroot:x:0:\nusers:x:100:\n").unwrap();
+        assert_eq!(name_in(file.to_str().unwrap(), 100).unwrap(), "users");
+    }
 }

@@ -21,6 +21,13 @@ mod startup;
 mod tree;
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// They are kept, and count against the sandbox's limit of processes.
+const FILE_THREADS: usize = 32;
+/// A thread that ends for lack of work cannot be had back while a fork bomb holds every process of the sandbox, and the
+/// guest with no thread left would end. So those that were started once stay.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn main() -> ExitCode {
     let config = match startup::configure() {
@@ -30,6 +37,8 @@ fn main() -> ExitCode {
     let run_as = config.run_as;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(FILE_THREADS)
+        .thread_keep_alive(FOREVER)
         .on_thread_start(move || identity::enter_as_thread(run_as))
         .build();
     let runtime = match runtime {

@@ -5,7 +5,7 @@
 //! links say and however they change meanwhile.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -39,13 +39,20 @@ pub(crate) struct Place {
 }
 
 impl Root {
-    /// Opens the root and makes the workspace if it is absent.
+    /// Opens the root and makes the workspace if it is absent. A file in its place, or a home that may not be entered, is
+    /// the user's to mend, and for that the guest has to run; until then whoever needs the workspace hears of it.
     pub(crate) async fn open(config: &GuestConfig) -> Result<Self, RpcError> {
         let (home, workspace) = (config.home.clone(), config.workspace.clone());
         let confined = config.confine_to_home;
         as_user(move || {
-            let shown = workspace.display().to_string();
-            std::fs::create_dir_all(&workspace).map_err(|error| fault::io(&shown, &error))?;
+            if let Err(error) = std::fs::create_dir_all(&workspace) {
+                // The runtime's log; there is nobody else to tell yet.
+                let _ = writeln!(
+                    io::stderr(),
+                    "glass-guest: {}: {error}",
+                    workspace.display()
+                );
+            }
             let base = if confined {
                 home.clone()
             } else {

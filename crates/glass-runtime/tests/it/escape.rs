@@ -1,6 +1,9 @@
 //! Ways out of a sandbox, all shut.
 
 use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use glass_runtime::ExecRequest;
 
 use crate::world::{Kind, World, text};
 
@@ -95,6 +98,45 @@ async fn neither_the_host_nor_another_sandbox_is_reached() {
                 .shell(&format!("busybox nc -w 1 {attempt} </dev/null"))
                 .await;
             assert_ne!(output.exit_code, 0, "{attempt}: {output:?}");
+        }
+    })
+    .await;
+}
+
+/// What a user, or an agent, does to the home by mistake or malice has to be mendable from inside.
+#[tokio::test]
+async fn a_spoilt_home_does_not_keep_a_sandbox_down() {
+    World::run(Kind::Native, async |world| {
+        for spoil in [
+            "busybox rm -r workspace; echo > workspace",
+            "busybox rm -r workspace; busybox ln -s nowhere workspace",
+            "busybox rm -r workspace; busybox ln -s / workspace",
+            "busybox rm -r workspace; busybox mkfifo workspace",
+            "busybox chmod 0 .",
+        ] {
+            let sandbox = world.up().await;
+            let done = sandbox.shell(&format!("cd ~ && {spoil}")).await;
+            assert_eq!(done.exit_code, 0, "{spoil}: {done:?}");
+            world
+                .runtime
+                .stop(&sandbox.id, Duration::from_secs(5))
+                .await
+                .unwrap();
+            world.runtime.start(&sandbox.spec).await.unwrap();
+            let request = ExecRequest {
+                command: [
+                    "sh",
+                    "-c",
+                    "busybox chmod 755 ~; busybox rm -rf ~/workspace",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                cwd: Some("/".to_owned()),
+                ..ExecRequest::default()
+            };
+            let mended = sandbox.guest.exec(request).await.unwrap();
+            assert_eq!(mended.exit_code, 0, "{spoil}: {mended:?}");
+            world.runtime.destroy(&sandbox.id).await.unwrap();
         }
     })
     .await;
