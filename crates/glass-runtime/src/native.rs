@@ -9,7 +9,6 @@ mod disk;
 mod floor;
 mod launch;
 mod network;
-
 mod sandbox;
 mod seccomp;
 mod users;

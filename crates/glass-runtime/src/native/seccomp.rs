@@ -28,6 +28,10 @@ const NAMESPACES: [libc::c_int; 8] = [
     0x80,
 ];
 
+/// The old way to a packet socket: the kernel takes it in the internet family too.
+const SOCK_PACKET: libc::c_int = 10;
+const IPPROTO_L2TP: libc::c_int = 115;
+
 macro_rules! calls {
     ($($name:ident)*) => { vec![$(libc::$name),*] };
 }
@@ -111,7 +115,8 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     Ok(rules)
 }
 
-/// Allowed are unix and internet sockets, and netlink's routing family, which lists addresses.
+/// Allowed are unix sockets, the common internet ones, and netlink's routing family, which lists addresses. What is left
+/// of the internet family is reached by few programs and through much of the kernel.
 fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
     let differs = |argument, value: libc::c_int| {
         SeccompCondition::new(
@@ -130,7 +135,7 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
             u64::from(value.unsigned_abs()),
         )
     };
-    Ok(vec![
+    let mut rules = vec![
         SeccompRule::new(vec![
             differs(0, libc::AF_UNIX)?,
             differs(0, libc::AF_INET)?,
@@ -141,15 +146,18 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
             equals(0, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
             differs(2, libc::NETLINK_ROUTE)?,
         ])?,
-        SeccompRule::new(vec![
-            equals(0, u64::from(libc::AF_INET.unsigned_abs()))?,
-            kind(libc::SOCK_RAW)?,
-        ])?,
-        SeccompRule::new(vec![
-            equals(0, u64::from(libc::AF_INET6.unsigned_abs()))?,
-            kind(libc::SOCK_RAW)?,
-        ])?,
-    ])
+    ];
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let of_family = || equals(0, u64::from(family.unsigned_abs()));
+        for refused in [libc::SOCK_RAW, libc::SOCK_DCCP, SOCK_PACKET] {
+            rules.push(SeccompRule::new(vec![of_family()?, kind(refused)?])?);
+        }
+        for refused in [libc::IPPROTO_SCTP, libc::IPPROTO_DCCP, IPPROTO_L2TP] {
+            let protocol = equals(2, u64::from(refused.unsigned_abs()))?;
+            rules.push(SeccompRule::new(vec![of_family()?, protocol])?);
+        }
+    }
+    Ok(rules)
 }
 
 /// As Docker: plain Linux, 32 bit, without address randomisation as debuggers and build tools ask, and the query.
@@ -191,7 +199,7 @@ fn allowed() -> Vec<i64> {
         SYS_getegid SYS_geteuid SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid
         SYS_getppid SYS_getpriority SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid
         SYS_getsockname SYS_getsockopt SYS_gettid SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch
-        SYS_inotify_init1 SYS_inotify_rm_watch SYS_io_cancel SYS_io_destroy SYS_io_getevents SYS_io_setup SYS_io_submit
+        SYS_inotify_init1 SYS_inotify_rm_watch
         SYS_ioctl SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
         SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listen SYS_listxattr SYS_llistxattr SYS_lremovexattr
         SYS_lseek SYS_lsetxattr SYS_madvise SYS_membarrier SYS_memfd_create SYS_mincore SYS_mkdirat SYS_mknodat
@@ -254,6 +262,8 @@ mod tests {
             libc::SYS_clone3,
             libc::SYS_io_uring_setup,
             libc::SYS_userfaultfd,
+            // One count of the kernel bounds it for the whole host, so one sandbox could take it from all others.
+            libc::SYS_io_setup,
             libc::SYS_mount,
         ] {
             assert!(!allowed.contains(&call));
