@@ -15,3 +15,4 @@ mod leftovers;
 mod restart;
 mod sealed;
 mod secrets;
+mod way_out;
