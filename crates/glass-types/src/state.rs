@@ -210,44 +210,4 @@ impl FromStr for TaskState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_read_back() {
-        for state in SandboxState::ALL {
-            assert_eq!(state.as_str().parse(), Ok(state));
-        }
-        for state in TaskState::ALL {
-            assert_eq!(state.as_str().parse(), Ok(state));
-        }
-    }
-
-    #[test]
-    fn every_state_can_be_destroyed_and_none_comes_back() {
-        for state in SandboxState::ALL {
-            assert_eq!(
-                state.after(Transition::Destroy),
-                Ok(SandboxState::Destroying)
-            );
-        }
-        for transition in [
-            Transition::Ready,
-            Transition::Start,
-            Transition::Freeze,
-            Transition::Stop,
-            Transition::Fail,
-        ] {
-            assert!(SandboxState::Destroying.after(transition).is_err());
-        }
-    }
-
-    #[test]
-    fn a_failed_sandbox_is_started_again() {
-        assert_eq!(
-            SandboxState::Failed.after(Transition::Start),
-            Ok(SandboxState::Creating)
-        );
-        assert!(SandboxState::Stopped.after(Transition::Freeze).is_err());
-    }
-}
+mod tests;
