@@ -1,7 +1,7 @@
 //! The limits of one sandbox, and its freezer: cgroup v2, or the v1 hierarchies.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::Stats;
 /// Directory of all our groups in each hierarchy.
 const PARENT: &str = "glasshouse";
 const PERIOD_USEC: u64 = 100_000;
+/// Those that version 2 has to offer.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// Where the host has its control groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +56,7 @@ impl Hierarchy {
             if *kind == "cgroup2" {
                 let offered = controllers(Path::new(path));
                 let offered: Vec<&str> = offered.split_whitespace().collect();
-                if ["cpu", "memory", "pids"]
-                    .iter()
-                    .all(|c| offered.contains(c))
-                {
+                if CONTROLLERS.iter().all(|needed| offered.contains(needed)) {
                     return Ok(Self::V2 {
                         root: PathBuf::from(path),
                     });
@@ -105,8 +104,11 @@ impl Hierarchy {
         }
     }
 
-    /// Makes a group in each hierarchy and removes it again.
+    /// Makes a group in each hierarchy and removes it again; of version 2 also hands on the controllers, as a start would.
     pub(super) fn check_writable(&self) -> io::Result<()> {
+        if let Self::V2 { root } = self {
+            hand_on_controllers(root)?;
+        }
         for mount in self.mounts() {
             let probe = mount.join(format!("glasshouse-check-{}", std::process::id()));
             std::fs::create_dir(&probe)?;
@@ -279,24 +281,56 @@ fn make_below(mount: &Path, dir: &Path, v2: bool) -> io::Result<()> {
     let parent = mount.join(PARENT);
     let mut tries = 0;
     loop {
-        for path in [&parent, dir] {
-            match std::fs::create_dir(path) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                // The parent goes when the last sandbox does, which may be between these two lines.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 100 => {}
-                other => other?,
-            }
-            if v2 && *path == *parent {
-                for above in [mount, &parent] {
-                    std::fs::write(above.join("cgroup.subtree_control"), "+cpu +memory +pids")?;
-                }
-            }
-        }
-        if dir.is_dir() {
-            return Ok(());
-        }
+        let made = make_once(mount, &parent, dir, v2);
         tries += 1;
+        match made {
+            Ok(()) => return Ok(()),
+            // The parent goes when the last sandbox does, which may be between any two steps.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && tries < 100 => {}
+            Err(e) => return Err(e),
+        }
     }
+}
+
+fn make_once(mount: &Path, parent: &Path, dir: &Path, v2: bool) -> io::Result<()> {
+    make_dir(parent)?;
+    if v2 {
+        hand_on_controllers(mount)?;
+        hand_on_controllers(parent)?;
+    }
+    make_dir(dir)
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    match std::fs::create_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Gives the groups below `group` the controllers that limits need. Version 2 refuses that to a group that has processes
+/// of its own, unless it is the root of all; as in a container, whose root of control groups is another's leaf.
+fn hand_on_controllers(group: &Path) -> io::Result<()> {
+    let path = group.join("cgroup.subtree_control");
+    let given = std::fs::read_to_string(&path)?;
+    let given: Vec<&str> = given.split_whitespace().collect();
+    if CONTROLLERS.iter().all(|needed| given.contains(needed)) {
+        return Ok(());
+    }
+    // Not made when it is not there: what the kernel says of that means something else than that the group is gone.
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path)?;
+    let wanted = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
+    file.write_all(wanted.as_bytes()).map_err(|e| match e.kind() {
+        io::ErrorKind::ResourceBusy => io::Error::new(
+            e.kind(),
+            format!(
+                "{} has processes of its own, so its controllers cannot be handed on: move them into a group below it, or \
+                 start the container with the host's control groups (--cgroupns=host)",
+                group.display()
+            ),
+        ),
+        kind => io::Error::new(kind, format!("{}: {e}", path.display())),
+    })
 }
 
 async fn remove_dir(dir: &Path) -> io::Result<()> {
@@ -309,9 +343,7 @@ async fn remove_dir(dir: &Path) -> io::Result<()> {
             Err(e) => return Err(e),
         }
         // Busy: somebody of it still ends. Whoever is left, say from a start that was cut off, is told to.
-        for pid in members(dir) {
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-        }
+        kill_members(dir);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(100));
     }
@@ -319,6 +351,17 @@ async fn remove_dir(dir: &Path) -> io::Result<()> {
         io::ErrorKind::ResourceBusy,
         format!("{} still has processes", dir.display()),
     ))
+}
+
+/// Version 2 kills all at once, so that not even a fork bomb gets away; in version 1 the limit of processes, and being
+/// asked again, have to do.
+fn kill_members(dir: &Path) {
+    if set_if_there(dir, "cgroup.kill", 1).is_ok() && dir.join("cgroup.kill").exists() {
+        return;
+    }
+    for pid in members(dir) {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+    }
 }
 
 fn members(dir: &Path) -> Vec<rustix::process::Pid> {
@@ -351,39 +394,4 @@ fn get(dir: &Path, file: &str) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const V1: &str = "\
-tmpfs /sys/fs/cgroup tmpfs rw 0 0
-cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
-cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0
-cgroup /sys/fs/cgroup/freezer cgroup rw,freezer 0 0
-cgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0
-cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
-";
-
-    #[test]
-    fn a_bare_cgroup2_mount_does_not_hide_the_v1_hierarchies() {
-        let found = Hierarchy::from_mounts(V1, |_| String::new()).unwrap();
-        assert_eq!(
-            found.mounts().len(),
-            5,
-            "cpu and cpuacct are one: {found:?}"
-        );
-    }
-
-    #[test]
-    fn v2_is_taken_where_it_has_the_controllers() {
-        let found = Hierarchy::from_mounts(V1, |_| "cpuset cpu io memory pids\n".to_owned());
-        let root = PathBuf::from("/sys/fs/cgroup/unified");
-        assert_eq!(found, Ok(Hierarchy::V2 { root }));
-    }
-
-    #[test]
-    fn a_missing_controller_is_named() {
-        let table = V1.replace("cgroup rw,pids", "cgroup rw,rdma");
-        let error = Hierarchy::from_mounts(&table, |_| String::new()).unwrap_err();
-        assert!(error.contains("pids"), "{error}");
-    }
-}
+mod tests;
