@@ -56,7 +56,7 @@ fn v2_hands_on_the_controllers_and_sets_every_limit() {
         pids: 70,
         ..Limits::default()
     };
-    assert_eq!(group.make(&limits).unwrap(), [own.clone()]);
+    assert_eq!(group.make(&limits).unwrap(), std::slice::from_ref(&own));
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
     for above in [dir.path().to_owned(), dir.path().join(PARENT)] {
         let given = read(above.join("cgroup.subtree_control"));
