@@ -9,7 +9,7 @@ use glass_agent::{AgentContext, EventSink, TurnJob, TurnOutcome};
 use glass_guest_protocol::app::{AppState, AppStatus};
 use glass_guest_protocol::{HOME, WORKSPACE};
 use glass_runtime::GuestClient;
-use glass_store::{AgentRunRow, StoreError, TaskRow};
+use glass_store::{AgentRunRow, Millis, StoreError, TaskRow};
 use glass_types::{EndReason, Event, SandboxState, TaskId};
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,8 @@ pub(super) struct Ending {
     pub(super) reason: EndReason,
     pub(super) result: Option<String>,
     pub(super) error: Option<String>,
-    /// Whether it ended because its sandbox was stopped.
-    pub(super) was_stopped: bool,
+    /// When its sandbox was stopped, if that is why it ended.
+    pub(super) stopped_at: Option<Millis>,
 }
 
 /// Works on a task until its agent has ended its turn.
@@ -38,7 +38,7 @@ pub(super) async fn run(tasks: &Arc<Tasks>, task: &TaskRow, cancel: &Cancellatio
         reason,
         result,
         error,
-        was_stopped: false,
+        stopped_at: None,
     };
     if cancel.is_cancelled() && task.process_key.is_none() {
         return ending(EndReason::Cancelled, None, None);
@@ -51,12 +51,12 @@ pub(super) async fn run(tasks: &Arc<Tasks>, task: &TaskRow, cancel: &Cancellatio
                 return ending(outcome.reason, result, outcome.message);
             }
             Err(Failure::Final(message)) => return ending(EndReason::Failed, None, Some(message)),
-            Err(Failure::Stopped) => {
+            Err(Failure::Stopped(at)) => {
                 return Ending {
                     reason: EndReason::Cancelled,
                     result: last_words(tasks, &task.id).await,
                     error: Some("the sandbox was stopped".to_owned()),
-                    was_stopped: true,
+                    stopped_at: Some(at),
                 };
             }
             // The turn goes on in the sandbox, or its log will say how it ended: look again.
@@ -75,8 +75,8 @@ enum Failure {
     Final(String),
     /// It may.
     Again(String),
-    /// Somebody stopped the sandbox.
-    Stopped,
+    /// Somebody stopped the sandbox, not later than this.
+    Stopped(Millis),
 }
 
 /// Drives the turn once.
@@ -165,6 +165,7 @@ async fn drive(
 
 /// What it means for a task that its sandbox does not answer any more.
 async fn went_down(tasks: &Tasks, task: &TaskRow, message: String) -> Failure {
+    let at = clock::now();
     if tasks.shutdown().is_cancelled() {
         // The sandbox goes on without us, and so does the turn; the next server drives it. This one is about to be
         // dropped.
@@ -172,7 +173,7 @@ async fn went_down(tasks: &Tasks, task: &TaskRow, message: String) -> Failure {
     }
     match tasks.sandboxes.get(&task.sandbox).await {
         Ok(row) => match row.state {
-            SandboxState::Stopped => Failure::Stopped,
+            SandboxState::Stopped => Failure::Stopped(at),
             SandboxState::Destroying => Failure::Final("the sandbox was removed".to_owned()),
             SandboxState::Creating
             | SandboxState::Running

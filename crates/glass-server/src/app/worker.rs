@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use glass_store::TaskRow;
+use glass_store::{Millis, TaskRow};
 use glass_types::{EndReason, Event, SandboxId, TaskState};
 
 use super::task_run::{self, Ending};
@@ -88,8 +88,8 @@ impl Tasks {
                 }
                 let ending = task_run::run(self, &task, hold.cancellation()).await;
                 self.finish(&task, &ending).await;
-                if ending.was_stopped {
-                    self.finish_waiting(&task.sandbox, &ending).await;
+                if let Some(at) = ending.stopped_at {
+                    self.finish_waiting(&task.sandbox, &ending, at).await;
                 }
             }
             Ok(_) => {}
@@ -100,12 +100,21 @@ impl Tasks {
         }
     }
 
-    /// Who stops a sandbox does not want the next task to start it again.
-    async fn finish_waiting(&self, sandbox: &SandboxId, ending: &Ending) {
+    /// Ends the tasks that were waiting when the sandbox was stopped: who stops it does not want the next one to start
+    /// it again. Later ones are meant to.
+    async fn finish_waiting(&self, sandbox: &SandboxId, ending: &Ending, stopped_at: Millis) {
+        let ending = Ending {
+            reason: ending.reason,
+            result: None,
+            error: ending.error.clone(),
+            stopped_at: None,
+        };
         match self.store.open_tasks_of(sandbox).await {
             Ok(tasks) => {
                 for task in tasks {
-                    self.finish(&task, ending).await;
+                    if task.created_at <= stopped_at {
+                        self.finish(&task, &ending).await;
+                    }
                 }
             }
             Err(error) => {

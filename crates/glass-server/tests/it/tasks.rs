@@ -179,6 +179,8 @@ async fn stopping_a_sandbox_ends_its_tasks_and_it_stays_stopped() {
             let ended = client.ended(task).await;
             assert_eq!(ended["status"], "cancelled", "{ended}");
             assert_eq!(ended["error"], "the sandbox was stopped");
+            let said = (task == &running).then(|| json!("holding"));
+            assert_eq!(ended.get("result"), said.as_ref());
         }
         let view = client.get(&format!("/v1/sandboxes/{id}")).await.json;
         assert_eq!(view["state"], "stopped");
