@@ -44,6 +44,10 @@ fn become_guest(spec: &LaunchSpec, given: Given) -> Result<Infallible, Failure> 
     } else {
         mounts::make_root(spec, given.users.as_fd())?;
     }
+    // Only now, so that a sandbox with little CPU does not wait for its own tree.
+    for group in &given.groups {
+        rustix::io::write(group, b"0").step("join a cgroup")?;
+    }
     let mut word = [0];
     (&given.parent)
         .read_exact(&mut word)

@@ -1,11 +1,11 @@
-//! The host's side: locks the sandbox, makes its user namespace, forks its init, joins the cgroups.
+//! The host's side: locks the sandbox, makes its user namespace, forks its init, records it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LaunchSpec, SOCKET_FILE};
 use rustix::fs::{FlockOperation, Mode};
@@ -22,6 +22,8 @@ pub(crate) struct Given {
     pub(crate) log: OwnedFd,
     pub(crate) nothing: OwnedFd,
     pub(crate) users: OwnedFd,
+    /// Files of cgroup v1 by which init joins, while the host's paths are gone from its sight.
+    pub(crate) groups: Vec<OwnedFd>,
     pub(crate) parent: UnixStream,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
         log: high(open_log(&spec.dir)?.into())?,
         nothing: high(open_null()?.into())?,
         users: high(user_namespace(spec.uid_base)?)?,
+        groups: open_groups(&spec.cgroups)?,
         parent: high(child.into())?.into(),
     };
     let parent: UnixStream = high(parent.into())?.into();
@@ -66,7 +69,7 @@ pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
 }
 
 fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRecord, Failure> {
-    for group in &spec.cgroups {
+    for group in spec.cgroups.iter().filter(|group| !is_v1(group)) {
         let path = group.join("cgroup.procs");
         std::fs::write(&path, pid.to_string()).step(format!("join cgroup {}", group.display()))?;
     }
@@ -99,6 +102,26 @@ fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRe
             reason: reason.to_owned(),
         }),
     }
+}
+
+/// Version 2 has no such file.
+fn is_v1(group: &Path) -> bool {
+    group.join("tasks").exists()
+}
+
+/// Moving another process, or one by its id, makes the kernel wait until every processor has passed a quiet state: some
+/// milliseconds in each of the v1 hierarchies. A thread that moves itself need not wait, and init has one thread.
+fn open_groups(groups: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
+    let v1 = groups.iter().filter(|group| is_v1(group));
+    v1.map(|group| {
+        let opened = OpenOptions::new().write(true).open(group.join("tasks"));
+        high(
+            opened
+                .step(format!("open cgroup {}", group.display()))?
+                .into(),
+        )
+    })
+    .collect()
 }
 
 fn discard(pid: i32) {

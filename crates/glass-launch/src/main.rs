@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! runtime ── spec ─► launcher ── fork into new namespaces ─► init: mounts, pivot_root
-//!                       │ joins init to its cgroups, meanwhile      │
-//!                       │ writes init.json ──────── go ────────────►│ user namespace, capabilities, seccomp
+//!                       │ writes init.json, meanwhile               │ cgroups
+//!                       │                    ────── go ────────────►│ user namespace, capabilities, seccomp
 //!                       ◄──────────── closed by exec, or failure ───┘ exec of the guest
 //! ```
 //!
