@@ -2,8 +2,9 @@
 //! whatever else the machine does hits both alike.
 //!
 //! ```sh
-//! make bench                # prints the table
-//! make bench ARGS=--write   # and puts it into docs/benchmarks.md
+//! make bench                                             # prints the table
+//! cargo bench -p glasshouse --bench platform -- create   # measures only this: create, exec, preview or events
+//! cargo bench -p glasshouse --bench platform -- --write  # puts the table into docs/benchmarks.md
 //! ```
 
 mod create;
@@ -23,32 +24,38 @@ use figures::Row;
 use place::Place;
 use report::Report;
 
+const PARTS: [&str; 4] = ["create", "exec", "preview", "events"];
+
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         // `cargo test --all-targets` runs benchmarks too, without optimisation; that would measure nothing.
         return Ok(());
     }
-    if let Some(unknown) = arguments
+    let words: Vec<&str> = arguments
         .iter()
-        .find(|argument| !["--bench", "--write"].contains(&argument.as_str()))
-    {
+        .map(String::as_str)
+        .filter(|argument| *argument != "--bench")
+        .collect();
+    let write = words == ["--write"];
+    let only: Vec<&str> = words.into_iter().filter(|_| !write).collect();
+    if let Some(unknown) = only.iter().find(|word| !PARTS.contains(word)) {
         bail!(
-            "unknown argument {unknown:?}: there is only --write, which rewrites docs/benchmarks.md"
+            "unknown argument {unknown:?}: give names out of {PARTS:?} to measure only these, or --write alone to rewrite \
+             docs/benchmarks.md"
         );
     }
     ensure!(
         rustix::process::geteuid().is_root(),
         "the benchmarks make real sandboxes and need root: run `sudo -E make bench`"
     );
-    let write = arguments.iter().any(|argument| argument == "--write");
-    tokio::runtime::Runtime::new()?.block_on(run(write))
+    tokio::runtime::Runtime::new()?.block_on(run(&only, write))
 }
 
-async fn run(write: bool) -> anyhow::Result<()> {
+async fn run(only: &[&str], write: bool) -> anyhow::Result<()> {
     let machine = machine::describe()?;
     let place = Place::open().await?;
-    let measured = measure(&place).await;
+    let measured = measure(&place, only).await;
     place.clear().await?;
     let report = Report {
         machine,
@@ -61,23 +68,25 @@ async fn run(write: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(place: &Place) -> anyhow::Result<Vec<Row>> {
-    let mut rows = create::one_by_one(place).await?;
-    say("one by one: done")?;
-    rows.extend(create::at_once(place).await?);
-    say("twenty at once: done")?;
+async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<Vec<Row>> {
     let sandbox = place.sandbox().await?;
-    rows.extend(exec::round_trip(place, &sandbox).await?);
-    say("exec: done")?;
-    rows.extend(preview::requests(place, &sandbox).await?);
-    say("preview: done")?;
-    rows.extend(events::fan_out(place, &sandbox).await?);
-    say("events: done")?;
+    let mut rows = Vec::new();
+    for part in PARTS {
+        if !only.is_empty() && !only.contains(&part) {
+            continue;
+        }
+        writeln!(std::io::stderr(), "measuring {part}")?;
+        rows.extend(match part {
+            "exec" => exec::round_trip(place, &sandbox).await?,
+            "preview" => preview::requests(place, &sandbox).await?,
+            "events" => events::fan_out(place, &sandbox).await?,
+            _ => {
+                let mut rows = create::one_by_one(place).await?;
+                rows.extend(create::at_once(place).await?);
+                rows
+            }
+        });
+    }
     place.remove(&sandbox).await?;
     Ok(rows)
-}
-
-/// How far it is, for whoever waits.
-fn say(text: &str) -> std::io::Result<()> {
-    writeln!(std::io::stderr(), "{text}")
 }

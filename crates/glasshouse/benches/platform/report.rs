@@ -17,7 +17,8 @@ const HEAD: [&str; 8] = [
     "floor per s",
     "n",
 ];
-const BEGIN: &str = "<!-- figures: written by `make bench ARGS=--write` -->\n";
+const BEGIN: &str =
+    "<!-- figures: written by `cargo bench -p glasshouse --bench platform -- --write` -->\n";
 const END: &str = "<!-- end of figures -->";
 
 /// What came of a run.
