@@ -41,6 +41,17 @@ async fn sandboxes_and_tasks_outlive_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_over_the_same_directory_is_refused() {
+    World::run(async |world| {
+        let refused = world.config().build().await.unwrap_err().to_string();
+        assert!(refused.contains("another glasshouse"), "{refused}");
+        assert!(refused.contains("--data"), "{refused}");
+        assert_eq!(world.client().get("/readyz").await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_task_goes_on_without_the_server() {
     World::run(async |world| {
         for is_killed in [false, true] {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use glass_image::{ImageStore, Silent};
 use glass_runtime::sim::SimRuntime;
-use glass_server::{Config, RuntimeKind, ServeArgs};
+use glass_server::{BuildError, Config, RuntimeKind, ServeArgs, Server};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -78,21 +78,12 @@ impl World {
     /// Starts a server over the data directory and waits until it is ready.
     pub(crate) async fn start(&mut self) {
         assert!(self.running.is_none(), "one server per data directory");
-        let args = ServeArgs {
-            data: self.data.clone(),
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            runtime: RuntimeKind::Sim,
-            preview_domain: "preview.localhost".to_owned(),
-            agents_dir: Some(self.dir.path().join("agents")),
-        };
         let tasks = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let config = Config::load(args, |_| None).unwrap();
-        let build = tasks.spawn(async move { config.build().await.unwrap() });
-        let server = build.await.unwrap();
+        let server = tasks.spawn(build(self.config())).await.unwrap();
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel();
         let served = tasks.spawn(server.run(async move {
@@ -126,6 +117,18 @@ impl World {
         end(self.running.take().unwrap().tasks).await;
     }
 
+    /// What its servers are made from.
+    pub(crate) fn config(&self) -> Config {
+        let args = ServeArgs {
+            data: self.data.clone(),
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            runtime: RuntimeKind::Sim,
+            preview_domain: "preview.localhost".to_owned(),
+            agents_dir: Some(self.dir.path().join("agents")),
+        };
+        Config::load(args, |_| None).unwrap()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.running.as_ref().unwrap().address
     }
@@ -148,6 +151,22 @@ impl World {
     pub(crate) fn runtime(&self) -> Arc<dyn glass_runtime::Runtime> {
         Arc::new(SimRuntime::new(self.data.join("runtime")).unwrap())
     }
+}
+
+/// Builds a server over a data directory that another one has just left.
+///
+/// Tests run in threads of one process: a program that another test starts has the files of all of them, with the lock
+/// of this directory, from its fork to its exec.
+async fn build(config: Config) -> Server {
+    let building = async {
+        loop {
+            match config.clone().build().await {
+                Err(BuildError::Locked(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                built => return built.unwrap(),
+            }
+        }
+    };
+    within(30, "the lock of the data directory", building).await
 }
 
 /// Ends tasks wherever they are.
