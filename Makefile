@@ -12,8 +12,8 @@ up: ## Install what is missing, build, start the server and print its URLs
 test: ## Install what the tests need and run them all
 	@scripts/test.sh
 
-bench: ## Measure, and write docs/benchmarks.md
-	@scripts/bench.sh
+bench: ## Measure; with ARGS=--write also put the figures into docs/benchmarks.md
+	@scripts/bench.sh $(ARGS)
 
 lint: ## Check the format and the lints
 	@scripts/lint.sh

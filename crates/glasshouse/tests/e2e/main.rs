@@ -2,10 +2,6 @@
 //!
 //! Needs root and the Debian packages that `make test` installs. The base image is built once into a directory that all
 //! servers of this run share.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops at what it does not expect"
-)]
 
 mod bad_input;
 mod first_app;
