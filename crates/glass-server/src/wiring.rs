@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{Previews, Sandboxes, Tasks};
+use crate::app::{Previews, Refusals, Sandboxes, Tasks};
 use crate::config::{Config, RuntimeKind};
 use crate::error::ApiError;
 use crate::http::{self, ApiToken, State};
@@ -126,7 +126,9 @@ impl Config {
         agents
             .get(&self.default_agent)
             .map_err(BuildError::DefaultAgent)?;
-        let gateway = Gateway::new(self.gateway, Arc::new(SandboxTokens(store.clone())))?;
+        let refusals = Refusals::default();
+        let gateway = Gateway::new(self.gateway, Arc::new(SandboxTokens(store.clone())))?
+            .with_usage(Arc::new(refusals.clone()));
         let providers = gateway.providers();
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let previews = Previews {
@@ -147,6 +149,7 @@ impl Config {
             store.clone(),
             Arc::clone(&sandboxes),
             agents,
+            refusals,
             &providers,
             self.default_agent,
             tracker.clone(),

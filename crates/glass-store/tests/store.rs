@@ -264,3 +264,18 @@ async fn removing_a_sandbox_removes_its_tasks_and_events() {
     assert_eq!(store.task(&task.id).await.unwrap(), None);
     assert!(store.events(&task.id, 0, 10).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn the_last_task_is_the_newest() {
+    let fixture = fixture().await;
+    let sandbox = sandbox();
+    fixture.store.insert_sandbox(&sandbox).await.unwrap();
+    let last = async || fixture.store.last_task_of(&sandbox.id).await.unwrap();
+    assert_eq!(last().await, None);
+    for _ in 0..3 {
+        // All in the same millisecond: the order is that of writing.
+        let task = task(&sandbox.id);
+        fixture.store.insert_task(&task).await.unwrap();
+        assert_eq!(last().await, Some(task));
+    }
+}

@@ -13,6 +13,7 @@ use glass_store::{AgentRunRow, Millis, StoreError, TaskRow};
 use glass_types::{EndReason, Event, SandboxState, TaskId};
 use tokio_util::sync::CancellationToken;
 
+use super::refusals::{self, Heard};
 use super::tasks::Tasks;
 use crate::clock;
 use crate::error::ApiError;
@@ -138,9 +139,12 @@ async fn drive(
     let app = Mutex::new(AppStatus::default());
     let turn = glass_agent::drive(&link, &sink, &job, cancel.clone().cancelled_owned());
     let watching = watch_app(tasks, task, &guest, &app);
-    let outcome = tokio::select! {
+    let heard = Heard::default();
+    let listening = refusals::follow(tasks, task, tasks.refusals.listen(), &heard);
+    let mut outcome = tokio::select! {
         outcome = turn => outcome.map_err(|error| Failure::Again(error.to_string()))?,
         never = watching => match never {},
+        never = listening => match never {},
         () = tasks.sandboxes.down(&task.sandbox) => {
             return Err(went_down(tasks, task, "its sandbox ended while the agent worked".to_owned()).await);
         }
@@ -150,6 +154,9 @@ async fn drive(
         acp_session: outcome.acp_session.clone(),
         ..run.clone()
     };
+    if outcome.reason == EndReason::Failed {
+        outcome.message = heard.explain(outcome.message);
+    }
     if next != run {
         tasks.store.put_agent_run(&next).await.map_err(store)?;
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::open_tasks::{Hold, OpenTasks};
-use super::{Sandboxes, validate};
+use super::{Refusals, Sandboxes, validate};
 use crate::clock;
 use crate::error::ApiError;
 
@@ -28,6 +28,7 @@ pub(crate) struct Tasks {
     pub(super) store: Store,
     pub(super) sandboxes: Arc<Sandboxes>,
     pub(super) agents: AgentRegistry,
+    pub(super) refusals: Refusals,
     /// Protocols for which the gateway has a real credential.
     with_key: Vec<Protocol>,
     default_agent: String,
@@ -42,6 +43,7 @@ impl Tasks {
         store: Store,
         sandboxes: Arc<Sandboxes>,
         agents: AgentRegistry,
+        refusals: Refusals,
         providers: &[ProviderView],
         default_agent: String,
         tracker: TaskTracker,
@@ -51,6 +53,7 @@ impl Tasks {
             store,
             sandboxes,
             agents,
+            refusals,
             with_key: providers
                 .iter()
                 .filter(|view| !view.demo)

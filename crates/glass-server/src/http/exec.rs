@@ -25,6 +25,8 @@ use crate::app::validate;
 use crate::error::ApiError;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The exit code of a command whose time was over.
+const KILLED: i32 = 128 + 9;
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Runs a command in a sandbox.
@@ -215,7 +217,12 @@ fn chunks(running: Running) -> BoxStream<'static, ExecChunk> {
                 Some(Ok(ProcessEvent::Start(_) | ProcessEvent::Keepalive(_))) => continue,
                 Some(Ok(ProcessEvent::End(end))) => {
                     running.ended = true;
-                    let exit_code = end.signal.map_or(end.exit_code, |signal| signal.saturating_add(128));
+                    let exit_code = match end.signal {
+                        // A shell whose children were killed first may have ended by itself.
+                        _ if running.timed_out => KILLED,
+                        Some(signal) => signal.saturating_add(128),
+                        None => end.exit_code,
+                    };
                     ExecChunk::Exit { exit_code, timed_out: running.timed_out }
                 }
                 Some(Err(error)) => {
