@@ -55,9 +55,15 @@ impl Agents {
             let Ok(key) = entry.file_name().into_string() else {
                 continue;
             };
-            let log = Log::open(&entry.path().join("log"))?;
+            let log = match Log::open(&entry.path().join("log")) {
+                Ok(log) => log,
+                // Only a log that was never made needs room to be opened.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => continue,
+                Err(error) => return Err(error),
+            };
             if !log.has_ended() {
-                log.append(AgentSource::Exit, None, "sandbox was stopped")?;
+                // On a full disk it has ended without a line; the guest has to run, so that the user can make room.
+                let _ = log.append(AgentSource::Exit, None, "sandbox was stopped");
             }
             let agent = Agent {
                 log,

@@ -14,6 +14,11 @@ use glass_guest_protocol::agent::{AgentLine, AgentSource};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+/// An agent that talks without end shall neither fill the disk, which is the sandbox's own, nor the memory of whoever keeps
+/// the index. Years of sensible work stay far below.
+const MAX_BYTES: u64 = 1 << 30;
+const MAX_LINES: usize = 4 << 20;
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Record<'a> {
     source: AgentSource,
@@ -28,6 +33,7 @@ pub(crate) struct Log {
     file: File,
     state: Mutex<State>,
     count: watch::Sender<u64>,
+    max_lines: usize,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +85,7 @@ impl Log {
             file,
             state: Mutex::new(state),
             count,
+            max_lines: MAX_LINES,
         })
     }
 
@@ -120,14 +127,27 @@ impl Log {
             return Ok(Appended::Ended);
         }
         let start = state.ends.last().copied().unwrap_or(0);
+        let is_end = source == AgentSource::Exit;
+        if !is_end && (start > MAX_BYTES || state.ends.len() >= self.max_lines) {
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                "the log of this agent process is full",
+            ));
+        }
         if let Err(error) = self.file.write_all_at(&bytes, start) {
             // Half a line must not be taken for one; if this fails too, opening cuts it off.
             let _ = self.file.set_len(start);
+            if is_end {
+                // On a full disk it has ended all the same, and those who wait for that are not left waiting.
+                state.ended = true;
+                drop(state);
+                self.count.send_modify(|_| {});
+            }
             return Err(error);
         }
         state.ends.push(start + bytes.len() as u64);
         state.once.extend(once.map(str::to_owned));
-        state.ended = source == AgentSource::Exit;
+        state.ended = is_end;
         let count = state.ends.len() as u64;
         // Those who are woken look at the state.
         drop(state);
@@ -246,5 +266,33 @@ mod tests {
         let late = log.append(AgentSource::Stdout, None, "late").unwrap();
         assert_eq!(late, Appended::Ended);
         assert_eq!(log.count(), 1);
+    }
+
+    #[test]
+    fn a_full_log_takes_nothing_but_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::open(&directory.path().join("log")).unwrap();
+        log.max_lines = 2;
+        for _ in 0..2 {
+            log.append(AgentSource::Stdout, None, "").unwrap();
+        }
+        assert!(log.append(AgentSource::Stdout, None, "").is_err());
+        log.append(AgentSource::Exit, None, "killed").unwrap();
+        assert_eq!(log.count(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_cannot_be_written_is_an_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, "").unwrap();
+        let mut log = Log::open(&path).unwrap();
+        log.append(AgentSource::Stdout, None, "line").unwrap();
+        // Not to be written to, as on a full disk.
+        log.file = File::open(&path).unwrap();
+        assert!(log.append(AgentSource::Exit, None, "killed").is_err());
+        log.ended().await;
+        assert_eq!(log.wait(1).await.unwrap().unwrap().text, "line");
+        assert_eq!(log.wait(2).await.unwrap(), None);
     }
 }
