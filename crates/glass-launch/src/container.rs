@@ -12,7 +12,7 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::confine;
 use crate::failure::{Failure, Step};
-use crate::launch::Given;
+use crate::launch::{Given, LEFT_ALONE};
 use crate::mounts;
 use crate::sys;
 
@@ -49,9 +49,7 @@ fn become_guest(spec: &LaunchSpec, given: Given) -> Result<Infallible, Failure> 
         rustix::io::write(group, b"0").step("join a cgroup")?;
     }
     let mut word = [0];
-    (&given.parent)
-        .read_exact(&mut word)
-        .step("wait for the launcher")?;
+    (&given.parent).read_exact(&mut word).step(LEFT_ALONE)?;
     rustix::stdio::dup2_stdin(&given.nothing).step("redirect standard input")?;
     rustix::stdio::dup2_stdout(&given.log).step("redirect standard output")?;
     rustix::stdio::dup2_stderr(&given.log).step("redirect standard error")?;

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -68,7 +69,39 @@ pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
     }
 }
 
+/// What init says when the launcher fails; what the launcher says of that is better.
+pub(crate) const LEFT_ALONE: &str = "wait for the launcher";
+
 fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRecord, Failure> {
+    let recorded = record(spec, pid, &mut init);
+    if recorded.is_err() {
+        // It waits for the word to go on, or has ended, which may be why it could not be recorded.
+        init.shutdown(Shutdown::Write).ok();
+    }
+    let mut words = Vec::new();
+    let heard = init.read_to_end(&mut words);
+    let words = String::from_utf8_lossy(&words);
+    if let Some((step, reason)) = words.split_once('\n')
+        && step != LEFT_ALONE
+    {
+        return Err(Failure {
+            step: step.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+    let record = recorded?;
+    // An init that failed before it was told to go on did not read that word, so its end looks like a reset.
+    heard.step("hear from init")?;
+    if words.is_empty() && record.is_alive() {
+        return Ok(record);
+    }
+    Err(Failure {
+        step: "start init".to_owned(),
+        reason: "it ended without a word".to_owned(),
+    })
+}
+
+fn record(spec: &LaunchSpec, pid: i32, init: &mut UnixStream) -> Result<InitRecord, Failure> {
     for group in spec.cgroups.iter().filter(|group| !is_v1(group)) {
         let path = group.join("cgroup.procs");
         std::fs::write(&path, pid.to_string()).step(format!("join cgroup {}", group.display()))?;
@@ -76,32 +109,8 @@ fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRe
     let record = InitRecord::of(pid).step("find init")?;
     // The record comes before the word to go on: init runs only when whoever comes later can know of it.
     write_record(&spec.dir, &record).step("write init.json")?;
-    init.write_all(b"g").or_else(|e| {
-        // Init went away; what it said of it is read below.
-        if e.kind() == std::io::ErrorKind::BrokenPipe {
-            Ok(())
-        } else {
-            Err(e).step("release init")
-        }
-    })?;
-    let mut words = Vec::new();
-    let heard = init.read_to_end(&mut words);
-    let words = String::from_utf8_lossy(&words);
-    // An init that failed before it was told to go on did not read that word, so its end looks like a reset.
-    if words.is_empty() {
-        heard.step("hear from init")?;
-    }
-    match words.split_once('\n') {
-        None if words.is_empty() && record.is_alive() => Ok(record),
-        None => Err(Failure {
-            step: "start init".to_owned(),
-            reason: "it ended without a word".to_owned(),
-        }),
-        Some((step, reason)) => Err(Failure {
-            step: step.to_owned(),
-            reason: reason.to_owned(),
-        }),
-    }
+    init.write_all(b"g").step("release init")?;
+    Ok(record)
 }
 
 /// Version 2 has no such file.

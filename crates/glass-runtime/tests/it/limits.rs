@@ -103,3 +103,55 @@ async fn taken_inodes_do_not_keep_a_sandbox_down() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_broken_disk_is_an_error_that_says_so() {
+    World::run(Kind::Native, async |world| {
+        let sandbox = world.up().await;
+        world
+            .runtime
+            .stop(&sandbox.id, Duration::from_secs(5))
+            .await
+            .unwrap();
+        let image = world
+            .dir
+            .path()
+            .join("state/sandboxes")
+            .join(sandbox.id.as_str())
+            .join("disk.img");
+        let file = std::fs::File::options().write(true).open(&image).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 8192], 0).unwrap();
+        drop(file);
+        // More than once: which of init and launcher is first is a matter of luck.
+        for _ in 0..10 {
+            let error = world.runtime.start(&sandbox.spec).await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("mount the disk image"), "{text}");
+        }
+        world.runtime.destroy(&sandbox.id).await.unwrap();
+        assert!(!image.exists());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_disk_whose_sandbox_was_killed_in_the_middle_is_mounted_again() {
+    World::run(Kind::Native, async |world| {
+        let sandbox = world.up().await;
+        sandbox.shell("echo kept > ~/kept; busybox sync").await;
+        for _ in 0..3 {
+            sandbox
+                .background("while :; do i=0; while [ $i -lt 300 ]; do echo $i > ~/f$i; i=$((i+1)); done; busybox rm ~/f*; done")
+                .await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            world
+                .runtime
+                .stop(&sandbox.id, Duration::ZERO)
+                .await
+                .unwrap();
+            world.runtime.start(&sandbox.spec).await.unwrap();
+            assert_eq!(text(&sandbox.shell("cat ~/kept").await), "kept\n");
+        }
+    })
+    .await;
+}
