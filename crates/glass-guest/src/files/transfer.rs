@@ -22,6 +22,8 @@ use crate::paths::Place;
 use crate::reply::{self, Body, Reply};
 
 const PART: usize = 128 << 10;
+/// How much of a refused upload is read.
+const DRAIN_LIMIT: usize = 256 << 20;
 /// What one request may write.
 const MAX_PARTS: usize = 10_000;
 
@@ -114,18 +116,48 @@ async fn store(guest: &Guest, request: Request<Incoming>) -> Result<Vec<WrittenF
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let body = request.into_body().into_data_stream();
+    let mut body = request.into_body().into_data_stream();
     if kind.to_ascii_lowercase().starts_with("multipart/form-data") {
         return store_parts(guest, path, Multipart::new(body, &kind)?).await;
     }
     let path =
         path.ok_or_else(|| fault::invalid("the query has no path, name the file to write"))?;
-    let mut upload = Upload::begin(guest.core.root.place(path)?).await?;
-    let filled = fill(&mut upload, body).await;
-    Ok(vec![finish(upload, filled).await?])
+    let written = store_one(guest, path, &mut body).await;
+    if written.is_err() {
+        drain(&mut body).await;
+    }
+    Ok(vec![written?])
 }
 
-async fn fill<S, E>(upload: &mut Upload, mut body: S) -> Result<(), RpcError>
+async fn store_one<S, E>(
+    guest: &Guest,
+    path: OsString,
+    body: &mut S,
+) -> Result<WrittenFile, RpcError>
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    let mut upload = Upload::begin(guest.core.root.place(path)?).await?;
+    let filled = fill(&mut upload, body).await;
+    finish(upload, filled).await
+}
+
+/// Reads the rest of a refused upload, within bounds: a sender whose connection closes in the middle does not hear why.
+async fn drain<S, E>(body: &mut S)
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let mut left = DRAIN_LIMIT;
+    while let Some(Ok(part)) = body.next().await {
+        match left.checked_sub(part.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+async fn fill<S, E>(upload: &mut Upload, body: &mut S) -> Result<(), RpcError>
 where
     S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,

@@ -243,3 +243,16 @@ async fn a_form_upload_is_answered_as_the_official_clients_expect() {
     assert!(answer.ends_with(&expected), "{answer}");
     assert_eq!(std::fs::read(path).unwrap(), b"form");
 }
+
+#[tokio::test]
+async fn the_sender_of_a_large_refused_upload_hears_why() {
+    let guest = Guest::start().await;
+    std::fs::create_dir(guest.workspace().join("folder")).unwrap();
+    for _ in 0..20 {
+        let part = Bytes::from(vec![0; 64 << 10]);
+        let parts =
+            futures::stream::iter((0..64).map(move |_| Ok::<_, std::io::Error>(part.clone())));
+        let refused = guest.client.write_file("folder", parts).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+}

@@ -137,7 +137,13 @@ async fn drive(
         task: &task.id,
     };
     let app = Mutex::new(AppStatus::default());
-    let turn = glass_agent::drive(&link, &sink, &job, cancel.clone().cancelled_owned());
+    // Boxed: every worker's future would carry the turn's whole state otherwise.
+    let turn = Box::pin(glass_agent::drive(
+        &link,
+        &sink,
+        &job,
+        cancel.clone().cancelled_owned(),
+    ));
     let watching = watch_app(tasks, task, &guest, &app);
     let heard = Heard::default();
     let listening = refusals::follow(tasks, task, tasks.refusals.listen(), &heard);
