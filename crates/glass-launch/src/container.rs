@@ -30,7 +30,9 @@ pub(crate) fn enter(spec: &LaunchSpec, given: Given) -> ! {
     sys::leave()
 }
 
-fn become_guest(spec: &LaunchSpec, given: Given) -> Result<Infallible, Failure> {
+fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failure> {
+    let steps = &mut given.steps;
+    steps.done("clone");
     let filters = std::fs::read(&spec.seccomp)
         .and_then(|bytes| LaunchSpec::decode_filters(&bytes))
         .step("read the seccomp filters")?;
@@ -39,17 +41,21 @@ fn become_guest(spec: &LaunchSpec, given: Given) -> Result<Infallible, Failure> 
     // No port of a sandbox is special: whoever lives in it may serve on port 80.
     std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
         .step("open the low ports")?;
+    steps.done("filters read, loopback, host name");
     if spec.bare {
         mounts::make_bare_root(spec)?;
+        steps.done("bare root");
     } else {
-        mounts::make_root(spec, given.users.as_fd())?;
+        mounts::make_root(spec, given.users.as_fd(), steps)?;
     }
     // Only now, so that a sandbox with little CPU does not wait for its own tree.
     for group in &given.groups {
         rustix::io::write(group, b"0").step("join a cgroup")?;
     }
+    steps.done("join control groups");
     let mut word = [0];
     (&given.parent).read_exact(&mut word).step(LEFT_ALONE)?;
+    steps.done("wait for the record");
     rustix::stdio::dup2_stdin(&given.nothing).step("redirect standard input")?;
     rustix::stdio::dup2_stdout(&given.log).step("redirect standard output")?;
     rustix::stdio::dup2_stderr(&given.log).step("redirect standard error")?;
@@ -64,14 +70,19 @@ fn become_guest(spec: &LaunchSpec, given: Given) -> Result<Infallible, Failure> 
             Some(LinkNameSpaceType::User),
         )
         .step("enter the user namespace")?;
+        steps.done("descriptors, namespaces of groups and users");
         confine::become_root().step("become root of the user namespace")?;
         confine::drop_capabilities().step("drop capabilities")?;
+        steps.done("drop capabilities");
         for filter in &filters {
             sys::install_filter(filter).step("install the seccomp filter")?;
         }
+        steps.done("seccomp");
     }
     // It was empty while the tree was made.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    let text = steps.to_text();
+    (&given.parent).write_all(&text).step("tell what it took")?;
     let environment = spec.env.iter().map(|(name, value)| (name, value));
     let error = Command::new(GUEST).env_clear().envs(environment).exec();
     Err(error).step("execute the guest")

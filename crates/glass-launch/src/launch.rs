@@ -8,13 +8,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LaunchSpec, SOCKET_FILE};
+use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LaunchSpec, SOCKET_FILE, StepTime};
 use rustix::fs::{FlockOperation, Mode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::container;
 use crate::failure::{Failure, Step};
+use crate::steps::{self, Steps};
 use crate::sys::{self, Fork};
 
 /// What init is given besides the spec.
@@ -26,25 +27,32 @@ pub(crate) struct Given {
     /// Files of cgroup v1 by which init joins, while the host's paths are gone from its sight.
     pub(crate) groups: Vec<OwnedFd>,
     pub(crate) parent: UnixStream,
+    pub(crate) steps: Steps,
 }
 
 /// Starts the container; returns when its guest was executed.
-pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
+pub(crate) fn launch(spec: &LaunchSpec, mut steps: Steps) -> Result<Vec<StepTime>, Failure> {
     // A session of its own: no signal to the server's process group or terminal reaches the sandbox.
     rustix::process::setsid().step("make a session")?;
     rustix::process::umask(Mode::empty());
     let _lock = lock(&spec.dir)?;
-    if let Some(running) = InitRecord::read(&spec.dir).filter(InitRecord::is_alive) {
-        return Ok(running);
+    if InitRecord::read(&spec.dir).is_some_and(|running| running.is_alive()) {
+        return Ok(steps.finish());
     }
+    let users = high(user_namespace(spec.uid_base)?)?;
+    steps.done("lock, user namespace");
     let (parent, child) = UnixStream::pair().step("make a socket pair")?;
     let given = Given {
         listener: listen(&spec.dir)?,
         log: high(open_log(&spec.dir)?.into())?,
         nothing: high(open_null()?.into())?,
-        users: high(user_namespace(spec.uid_base)?)?,
+        users,
         groups: open_groups(&spec.cgroups)?,
         parent: high(child.into())?.into(),
+        steps: {
+            steps.done("socket, log, open control groups");
+            steps.clone()
+        },
     };
     let parent: UnixStream = high(parent.into())?.into();
     let namespaces = libc::CLONE_NEWNS
@@ -59,12 +67,12 @@ pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
         }
         Fork::Parent(pid) => {
             drop(given);
-            let record = accompany(spec, pid, parent);
-            if record.is_err() {
+            let accompanied = accompany(spec, pid, parent, &mut steps);
+            if accompanied.is_err() {
                 discard(pid);
                 drop(std::fs::remove_file(spec.dir.join(INIT_FILE)));
             }
-            record
+            accompanied.map(|()| steps.finish())
         }
     }
 }
@@ -72,7 +80,12 @@ pub(crate) fn launch(spec: &LaunchSpec) -> Result<InitRecord, Failure> {
 /// What init says when the launcher fails; what the launcher says of that is better.
 pub(crate) const LEFT_ALONE: &str = "wait for the launcher";
 
-fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRecord, Failure> {
+fn accompany(
+    spec: &LaunchSpec,
+    pid: i32,
+    mut init: UnixStream,
+    steps: &mut Steps,
+) -> Result<(), Failure> {
     let recorded = record(spec, pid, &mut init);
     if recorded.is_err() {
         // It waits for the word to go on, or has ended, which may be why it could not be recorded.
@@ -81,6 +94,7 @@ fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRe
     let mut words = Vec::new();
     let heard = init.read_to_end(&mut words);
     let words = String::from_utf8_lossy(&words);
+    let (times, words) = words.split_once(steps::END).unwrap_or(("", &words));
     if let Some((step, reason)) = words.split_once('\n')
         && step != LEFT_ALONE
     {
@@ -93,7 +107,9 @@ fn accompany(spec: &LaunchSpec, pid: i32, mut init: UnixStream) -> Result<InitRe
     // An init that failed before it was told to go on did not read that word, so its end looks like a reset.
     heard.step("hear from init")?;
     if words.is_empty() && record.is_alive() {
-        return Ok(record);
+        steps.take_text(times);
+        steps.done("execute the guest");
+        return Ok(());
     }
     Err(Failure {
         step: "start init".to_owned(),

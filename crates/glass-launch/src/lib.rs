@@ -4,5 +4,7 @@
 mod spec;
 mod tree;
 
-pub use spec::{Disk, INIT_FILE, InitRecord, LOCK_FILE, LaunchReport, LaunchSpec, SOCKET_FILE};
+pub use spec::{
+    Disk, INIT_FILE, InitRecord, LOCK_FILE, LaunchReport, LaunchSpec, SOCKET_FILE, StepTime,
+};
 pub use tree::remove_tree;

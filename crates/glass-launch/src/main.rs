@@ -18,16 +18,18 @@ mod loopback;
 mod mounts;
 mod seed;
 mod spare;
+mod steps;
 mod sys;
 
 use std::io::{self, Read, Write};
 
 use failure::{Failure, Step};
-use glass_launch::{LaunchReport, LaunchSpec};
+use glass_launch::{LaunchReport, LaunchSpec, StepTime};
+use steps::Steps;
 
 fn main() -> io::Result<()> {
     let report = match run() {
-        Ok(record) => LaunchReport::Started(record),
+        Ok(steps) => LaunchReport::Started(steps),
         Err(Failure { step, reason }) => LaunchReport::Failed { step, reason },
     };
     let mut line = serde_json::to_vec(&report)?;
@@ -35,9 +37,11 @@ fn main() -> io::Result<()> {
     io::stdout().write_all(&line)
 }
 
-fn run() -> Result<glass_launch::InitRecord, Failure> {
+fn run() -> Result<Vec<StepTime>, Failure> {
+    let mut steps = Steps::begin();
     let mut text = Vec::new();
     io::stdin().read_to_end(&mut text).step("read the spec")?;
     let spec: LaunchSpec = serde_json::from_slice(&text).step("read the spec")?;
-    launch::launch(&spec)
+    steps.done("read the spec");
+    launch::launch(&spec, steps)
 }

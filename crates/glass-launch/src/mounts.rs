@@ -31,6 +31,7 @@ use crate::failure::{Failure, Step};
 use crate::loopback;
 use crate::seed;
 use crate::spare;
+use crate::steps::Steps;
 use crate::sys;
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -77,14 +78,21 @@ const HIDDEN_DIRECTORIES: [&str; 3] = ["acpi", "scsi", "asound"];
 const READ_ONLY: [&str; 6] = ["sys", "bus", "fs", "irq", "driver", "pressure"];
 
 /// Makes the tree and moves into it.
-pub(crate) fn make_root(spec: &LaunchSpec, users: BorrowedFd<'_>) -> Result<(), Failure> {
+pub(crate) fn make_root(
+    spec: &LaunchSpec,
+    users: BorrowedFd<'_>,
+    steps: &mut Steps,
+) -> Result<(), Failure> {
     enter_scratch(spec)?;
     for name in ["disk", "rw", "root", "l"] {
         make_dir(Path::new(name), 0o755).step("make the scratch tree")?;
     }
+    steps.done("private mounts, scratch tree");
     mount_disk(spec)?;
+    steps.done("mount the disk");
     spare::release().step("free the spare inodes")?;
     prepare_disk(spec).step("prepare the sandbox's files")?;
+    steps.done("skeleton of the root");
     mount_mapped(Path::new("disk"), Path::new("rw"), users, false)
         .step("map the owners of files")?;
     for (number, layer) in spec.layers.iter().enumerate() {
@@ -93,23 +101,33 @@ pub(crate) fn make_root(spec: &LaunchSpec, users: BorrowedFd<'_>) -> Result<(), 
             .and_then(|()| mount_mapped(layer, Path::new(&target), users, true))
             .step(format!("map image layer {}", layer.display()))?;
     }
+    steps.done("map owners of disk and layers");
     // Overlay works in the upper on behalf of whoever mounted it. The host's root is nobody on a mapped mount.
     sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
     mount_overlay(spec.layers.len()).step("mount overlay")?;
     sys::act_as(0).step("act as root")?;
+    steps.done("mount overlay");
     spare::keep();
+    steps.done("keep spare inodes");
     seed::seed_home().step("seed the home")?;
+    steps.done("seed the home");
     let root = Path::new("root");
     bind(Path::new("rw/home"), &root.join("home/dev")).step("mount the home")?;
     bind(Path::new("rw/state"), &root.join("var/lib/glasshouse")).step("mount the state")?;
+    steps.done("bind home and state");
     mount_proc(root).step("mount /proc")?;
+    steps.done("mount /proc");
     mount_dev(root, spec.uid_base).step("mount /dev")?;
+    steps.done("mount /dev");
     mount_temporary(root, spec).step("mount temporary directories")?;
     let guest = root.join(".glasshouse/guest");
     bind(&spec.guest, &guest)
         .and_then(|()| read_only(&guest, PLAIN))
         .step("mount the guest")?;
-    pivot(root)
+    steps.done("mount /tmp /run /sys, the guest");
+    pivot(root)?;
+    steps.done("pivot_root");
+    Ok(())
 }
 
 /// The least tree in which the guest can run.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +63,8 @@ pub struct InitRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LaunchReport {
-    /// The guest was executed.
-    Started(InitRecord),
+    /// The guest was executed. The steps until then, in their order.
+    Started(Vec<StepTime>),
     /// Nothing was started.
     Failed {
         /// What was being done.
@@ -71,6 +72,15 @@ pub enum LaunchReport {
         /// What the kernel said.
         reason: String,
     },
+}
+
+/// What one step took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTime {
+    /// What was done.
+    pub name: String,
+    /// How long it took.
+    pub time: Duration,
 }
 
 impl LaunchSpec {

@@ -11,6 +11,7 @@ mod launch;
 mod network;
 mod sandbox;
 mod seccomp;
+mod timings;
 mod users;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use glass_types::SandboxId;
 use rustix::process::Signal;
 
 pub use check::{Check, check};
+pub use glass_launch::StepTime;
 
 use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
@@ -36,6 +38,7 @@ use cgroup::{Group, Hierarchy};
 use disk::Disks;
 use network::SocketMaker;
 use sandbox::{Record, SandboxDir};
+use timings::Timings;
 use users::Users;
 
 /// What an operator decides about the native runtime.
@@ -132,6 +135,57 @@ impl NativeRuntime {
                 .or_default(),
         );
         lock.lock_owned().await
+    }
+
+    /// Makes and starts a new sandbox; returns what each step took.
+    ///
+    /// # Errors
+    /// Like those of [`Runtime::create`] and [`Runtime::start`].
+    pub async fn up_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
+        let _lock = self.lock(&spec.id).await;
+        let mut steps = self.create_timed(spec).await?;
+        steps.extend(self.start_timed(spec).await?);
+        Ok(steps)
+    }
+
+    async fn create_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
+        let mut timings = Timings::begin();
+        let dir = self.dir(&spec.id);
+        if dir.record()?.is_some() {
+            return Ok(timings.finish(&spec.id));
+        }
+        dir.make()?;
+        timings.done("directories, lock");
+        let image = self
+            .disks
+            .make(&dir.image(), spec.limits.disk_bytes)
+            .await
+            .map_err(step(&spec.id, "make the disk"))?;
+        timings.done("copy the disk");
+        let uid_base = self
+            .users
+            .claim(&spec.id)
+            .map_err(step(&spec.id, "claim user ids"))?;
+        timings.done("claim user ids");
+        dir.write_record(Record { uid_base, image })?;
+        timings.done("write the record to disk");
+        Ok(timings.finish(&spec.id))
+    }
+
+    async fn start_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
+        let mut timings = Timings::begin();
+        let dir = self.existing(&spec.id)?;
+        if self.init(&spec.id, &dir)?.is_none() {
+            drop(launcher_done(&dir).await?);
+        }
+        if self.init(&spec.id, &dir)?.is_none() {
+            self.launch(spec, &dir, &mut timings).await?;
+        }
+        let (dir, init) = self.running(&spec.id)?;
+        timings.done("find init");
+        health::answered(&spec.id, &dir.path, &init).await?;
+        timings.done("guest starts and answers");
+        Ok(timings.finish(&spec.id))
     }
 
     /// The sandbox's init, if it lives.
@@ -261,34 +315,12 @@ impl Runtime for NativeRuntime {
 
     async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
         let _lock = self.lock(&spec.id).await;
-        let dir = self.dir(&spec.id);
-        if dir.record()?.is_some() {
-            return Ok(());
-        }
-        dir.make()?;
-        let image = self
-            .disks
-            .make(&dir.image(), spec.limits.disk_bytes)
-            .await
-            .map_err(step(&spec.id, "make the disk"))?;
-        let uid_base = self
-            .users
-            .claim(&spec.id)
-            .map_err(step(&spec.id, "claim user ids"))?;
-        dir.write_record(Record { uid_base, image })
+        self.create_timed(spec).await.map(drop)
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
         let _lock = self.lock(&spec.id).await;
-        let dir = self.existing(&spec.id)?;
-        if self.init(&spec.id, &dir)?.is_none() {
-            drop(launcher_done(&dir).await?);
-        }
-        if self.init(&spec.id, &dir)?.is_none() {
-            self.launch(spec, &dir).await?;
-        }
-        let (dir, init) = self.running(&spec.id)?;
-        health::answered(&spec.id, &dir.path, &init).await
+        self.start_timed(spec).await.map(drop)
     }
 
     async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError> {

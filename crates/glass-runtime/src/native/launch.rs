@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use glass_guest_protocol::{DEV_UID, GuestConfig, HOME, Listen, RunAs, WORKSPACE};
-use glass_launch::{Disk, LaunchReport, LaunchSpec};
+use glass_launch::{Disk, LaunchReport, LaunchSpec, StepTime};
 use tokio::io::AsyncWriteExt;
 
 use super::sandbox::SandboxDir;
+use super::timings::Timings;
 use super::{NativeRuntime, disk, step};
 use crate::{RuntimeError, SandboxSpec};
 
@@ -18,6 +19,7 @@ impl NativeRuntime {
         &self,
         spec: &SandboxSpec,
         dir: &SandboxDir,
+        timings: &mut Timings,
     ) -> Result<(), RuntimeError> {
         let id = &spec.id;
         let record = dir
@@ -35,6 +37,7 @@ impl NativeRuntime {
         } else {
             Disk::Directory
         };
+        timings.done("look for the last container");
         let group = self.group(id);
         let cgroups = group
             .make(&spec.limits)
@@ -51,6 +54,7 @@ impl NativeRuntime {
             env: guest_env(&guest_config(spec)),
             bare: false,
         };
+        timings.done("make control groups");
         let launched = self.run_launcher(&launch).await.map_err(step(id, "launch"));
         if launched.is_err() {
             group
@@ -58,10 +62,11 @@ impl NativeRuntime {
                 .await
                 .map_err(step(id, "remove the control groups"))?;
         }
-        launched
+        timings.launched(launched?);
+        Ok(())
     }
 
-    pub(super) async fn run_launcher(&self, spec: &LaunchSpec) -> io::Result<()> {
+    pub(super) async fn run_launcher(&self, spec: &LaunchSpec) -> io::Result<Vec<StepTime>> {
         let text = serde_json::to_vec(spec)?;
         // Not killed when this call is cancelled: the launcher ends by itself, in a state that is recorded.
         let mut launcher = tokio::process::Command::new(&self.programs.launcher)
@@ -76,7 +81,7 @@ impl NativeRuntime {
         drop(input);
         let output = launcher.wait_with_output().await?;
         match serde_json::from_slice(&output.stdout) {
-            Ok(LaunchReport::Started(_)) => Ok(()),
+            Ok(LaunchReport::Started(steps)) => Ok(steps),
             Ok(LaunchReport::Failed { step, reason }) => {
                 Err(io::Error::other(format!("{step}: {reason}")))
             }
