@@ -60,7 +60,11 @@ pub(crate) fn launch(spec: &LaunchSpec, mut steps: Steps) -> Result<Vec<StepTime
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWPID;
-    match sys::fork(namespaces).step("clone into new namespaces")? {
+    let forked = match open_unified(&spec.cgroups)? {
+        Some(group) => sys::fork_into(namespaces, group.as_fd()),
+        None => sys::fork(namespaces),
+    };
+    match forked.step("clone into new namespaces and the cgroup")? {
         Fork::Child => {
             drop(parent);
             container::enter(spec, given)
@@ -86,7 +90,7 @@ fn accompany(
     mut init: UnixStream,
     steps: &mut Steps,
 ) -> Result<(), Failure> {
-    let recorded = record(spec, pid, &mut init);
+    let recorded = record(&spec.dir, pid, &mut init);
     if recorded.is_err() {
         // It waits for the word to go on, or has ended, which may be why it could not be recorded.
         init.shutdown(Shutdown::Write).ok();
@@ -117,14 +121,10 @@ fn accompany(
     })
 }
 
-fn record(spec: &LaunchSpec, pid: i32, init: &mut UnixStream) -> Result<InitRecord, Failure> {
-    for group in spec.cgroups.iter().filter(|group| !is_v1(group)) {
-        let path = group.join("cgroup.procs");
-        std::fs::write(&path, pid.to_string()).step(format!("join cgroup {}", group.display()))?;
-    }
+fn record(dir: &Path, pid: i32, init: &mut UnixStream) -> Result<InitRecord, Failure> {
     let record = InitRecord::of(pid).step("find init")?;
     // The record comes before the word to go on: init runs only when whoever comes later can know of it.
-    write_record(&spec.dir, &record).step("write init.json")?;
+    write_record(dir, &record).step("write init.json")?;
     init.write_all(b"g").step("release init")?;
     Ok(record)
 }
@@ -147,6 +147,15 @@ fn open_groups(groups: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
         )
     })
     .collect()
+}
+
+/// The group of version 2, of which there is one hierarchy at the most.
+fn open_unified(groups: &[PathBuf]) -> Result<Option<OwnedFd>, Failure> {
+    let Some(group) = groups.iter().find(|group| !is_v1(group)) else {
+        return Ok(None);
+    };
+    let opened = File::open(group).step(format!("open cgroup {}", group.display()))?;
+    high(opened.into()).map(Some)
 }
 
 fn discard(pid: i32) {
