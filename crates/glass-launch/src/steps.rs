@@ -1,4 +1,8 @@
 //! What each step of a launch took.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the launcher has no tokio, and no test pauses its clock"
+)]
 
 use std::time::{Duration, Instant};
 

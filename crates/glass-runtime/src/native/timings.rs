@@ -1,9 +1,10 @@
 //! Where the time of bringing up a sandbox goes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use glass_launch::StepTime;
 use glass_types::SandboxId;
+use tokio::time::Instant;
 
 /// A stopwatch that is never stopped: each step ends where the next one begins.
 #[derive(Debug)]
