@@ -234,8 +234,20 @@ impl Config {
 
 fn read_file(path: &Path) -> Result<File, String> {
     match std::fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|error| format!("{}: {}", path.display(), error.to_string().trim_end())),
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            let place = error.span().map_or_else(String::new, |span| {
+                let line = text
+                    .bytes()
+                    .take(span.start)
+                    .filter(|b| *b == b'\n')
+                    .count()
+                    + 1;
+                format!(", line {line}")
+            });
+            // One line, so that it is whole wherever it is shown.
+            let reason = error.message().replace('\n', ", ");
+            format!("{}{place}: {reason}", path.display())
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
@@ -300,6 +312,18 @@ mod tests {
         );
         let text = "[egress]\nmode = \"none\"\nallow = [\"corp.example:443\"]";
         assert!(with_file(text).unwrap_err().0[0].contains("no effect"));
+    }
+
+    #[test]
+    fn what_is_no_toml_is_named_in_one_line() {
+        let errors = with_file("default_agent = \"x\"\nthis is not toml")
+            .unwrap_err()
+            .0;
+        assert!(
+            errors[0].contains("glasshouse.toml, line 2: "),
+            "{errors:?}"
+        );
+        assert_eq!(errors[0].lines().count(), 1, "{errors:?}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub type Millis = i64;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be opened or brought to the present schema.
-    #[error("cannot open the database {path}")]
+    #[error("cannot open the database {path} (if it is damaged, put a backup in its place, or move it away to begin anew)")]
     Open {
         /// The file.
         path: PathBuf,

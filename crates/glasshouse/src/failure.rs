@@ -1,6 +1,7 @@
 //! What went wrong, for people: one line that names it and one that says what to do. The one place that knows exit codes.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use glass_api::Problem;
@@ -66,6 +67,21 @@ impl Failure {
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code, where another command has taught people what to expect.
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Names the file that it is about, unless it is named already.
+    pub(crate) fn about(mut self, path: &Path) -> Self {
+        let path = path.display().to_string();
+        if !self.message.contains(&path) {
+            self.message = format!("{path}: {}", self.message);
+        }
         self
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use glass_api::{BODY_LIMIT, ExecChunk, ExecCommand, ExecParams};
+use glass_api::{BODY_LIMIT, Code, ExecChunk, ExecCommand, ExecParams, Problem};
 use reqwest::Method;
 use rustix::fs::{FileType, fstat};
 use tokio::io::AsyncReadExt;
@@ -15,6 +15,9 @@ use crate::client::Next;
 use crate::context::Context;
 use crate::failure::{Failure, Naming};
 use crate::reference::resolve;
+
+/// What a shell says of a program that is not there or cannot be run.
+const NOT_STARTED: u8 = 127;
 
 pub(crate) async fn run(context: &Context, arguments: ExecArguments) -> Result<ExitCode, Failure> {
     let client = context.client()?;
@@ -33,7 +36,14 @@ pub(crate) async fn run(context: &Context, arguments: ExecArguments) -> Result<E
     };
     let path = format!("/v1/sandboxes/{}/exec", sandbox.id);
     let request = client.request(Method::POST, &path, &[]).json(&params);
-    let mut messages = client.stream(request).await?;
+    let mut messages = client.stream(request).await.map_err(|failure| {
+        let not_started = |problem: &Problem| problem.code == Code::CommandNotStarted;
+        if failure.problem().is_some_and(not_started) {
+            failure.with_code(NOT_STARTED)
+        } else {
+            failure
+        }
+    })?;
     while let Next::Message(message) = messages.next().await? {
         let Ok(chunk) = serde_json::from_str::<ExecChunk>(&message.data) else {
             continue;

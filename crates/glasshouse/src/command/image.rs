@@ -39,7 +39,9 @@ pub(crate) async fn run(context: &Context, command: ImageCommand) -> Result<Exit
         ImageCommand::Import { archive, name } => {
             let name = name.map_or_else(|| name_of(&archive), Ok)?;
             let (store, steps) = (store(context)?, steps(context));
-            let image = or_interrupt(store.import(&archive, &name, steps)).await?;
+            let image = or_interrupt(store.import(&archive, &name, steps))
+                .await
+                .map_err(|failure| failure.about(&archive))?;
             print(context, &image)?;
         }
         ImageCommand::Ls => list(context)?,

@@ -25,15 +25,22 @@ pub(super) async fn prompt(text: String) -> Result<String, Failure> {
     if text != "-" {
         return Ok(text);
     }
-    let mut prompt = String::new();
-    // One byte more than allowed is enough for the server to refuse it with its own words.
+    let mut prompt = Vec::new();
+    // One byte more than allowed is enough to know that it is too long.
     let limit = u64::try_from(PROMPT_LIMIT).unwrap_or(u64::MAX) + 1;
     tokio::io::stdin()
         .take(limit)
-        .read_to_string(&mut prompt)
+        .read_to_end(&mut prompt)
         .await
         .naming(|| "cannot read the prompt from standard input".to_owned())?;
-    Ok(prompt)
+    if prompt.len() > PROMPT_LIMIT {
+        return Err(
+            Failure::new(format!("the prompt is longer than {PROMPT_LIMIT} bytes")).with_hint(
+                "put long texts into a file of the sandbox (`glasshouse cp`) and name it in the prompt",
+            ),
+        );
+    }
+    String::from_utf8(prompt).map_err(|_| Failure::new("the prompt is not UTF-8 text"))
 }
 
 /// Gives the task to the server.
