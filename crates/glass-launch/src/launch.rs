@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LaunchSpec, SOCKET_FILE, StepTime};
+use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LOG_FILE, LaunchSpec, SOCKET_FILE, StepTime};
 use rustix::fs::{FlockOperation, Mode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -206,7 +206,7 @@ fn open_log(dir: &Path) -> Result<File, Failure> {
         .write(true)
         .truncate(true)
         .mode(0o600)
-        .open(dir.join("guest.log"))
+        .open(dir.join(LOG_FILE))
         .step("open the guest's log")
 }
 

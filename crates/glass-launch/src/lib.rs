@@ -5,6 +5,7 @@ mod spec;
 mod tree;
 
 pub use spec::{
-    Disk, INIT_FILE, InitRecord, LOCK_FILE, LaunchReport, LaunchSpec, SOCKET_FILE, StepTime,
+    Disk, INIT_FILE, InitRecord, LOCK_FILE, LOG_FILE, LaunchReport, LaunchSpec, SOCKET_FILE,
+    StepTime,
 };
 pub use tree::remove_tree;

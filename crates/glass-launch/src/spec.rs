@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the guest's socket in the sandbox's directory.
 pub const SOCKET_FILE: &str = "guest.sock";
+/// Name of the file in the sandbox's directory that has what the guest said. It is there from the first launch on.
+pub const LOG_FILE: &str = "guest.log";
 /// Name of the file in the sandbox's directory that is locked while it is launched or removed.
 pub const LOCK_FILE: &str = "lock";
 /// Name of the file in the sandbox's directory that tells which process its init is.

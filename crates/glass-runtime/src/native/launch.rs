@@ -30,9 +30,11 @@ impl NativeRuntime {
         }
         let disk = if record.image {
             // The last container may still be letting go of it; two must never have one file system.
-            disk::detached(&dir.image())
-                .await
-                .map_err(step(id, "wait for the disk"))?;
+            if dir.was_launched() {
+                disk::detached(&dir.image())
+                    .await
+                    .map_err(step(id, "wait for the disk"))?;
+            }
             Disk::Image(dir.image())
         } else {
             Disk::Directory

@@ -18,7 +18,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use glass_launch::LOCK_FILE;
+use glass_launch::{LOCK_FILE, LOG_FILE};
 use glass_types::SandboxId;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,11 @@ impl SandboxDir {
 
     pub(super) fn image(&self) -> PathBuf {
         self.path.join(IMAGE)
+    }
+
+    /// Whether a launcher was ever at work here: the guest's log is made before all else that it makes, and stays.
+    pub(super) fn was_launched(&self) -> bool {
+        self.path.join(LOG_FILE).exists()
     }
 
     /// `None` when the sandbox is half-made.
