@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::{join_all, try_join_all};
+use glass_runtime::native::StepTime;
 use glass_runtime::{Runtime, RuntimeError};
 use tokio::time::Instant;
 
@@ -23,7 +24,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 struct Life {
     floor: Samples,
-    trait_files: Samples,
+    /// Of `trait_create`.
+    steps: Vec<(String, Samples)>,
     trait_create: Samples,
     trait_stop: Samples,
     trait_destroy: Samples,
@@ -34,7 +36,8 @@ struct Life {
     api_destroy: Samples,
 }
 
-pub(crate) async fn one_by_one(place: &Place) -> anyhow::Result<Vec<Row>> {
+/// The rows, and what each step of a create took.
+pub(crate) async fn one_by_one(place: &Place) -> anyhow::Result<(Vec<Row>, Vec<Row>)> {
     let mut life = Life::default();
     for turn in 0..WARM_UP + TIMES {
         if turn == WARM_UP {
@@ -45,9 +48,8 @@ pub(crate) async fn one_by_one(place: &Place) -> anyhow::Result<Vec<Row>> {
         life.api_floor.push(place.runtime.floor().await?);
         by_api(place, &mut life).await?;
     }
-    Ok(vec![
+    let rows = vec![
         Row::new("create → guest answers, runtime alone", life.trait_create).over(life.floor),
-        Row::new("· of it: disk, directories, user ids", life.trait_files),
         Row::new("create → guest answers, API", life.api_create).over(life.api_floor.clone()),
         Row::new("start of a stopped sandbox, API", life.api_start).over(life.api_floor),
         Row::new("stop, runtime alone", life.trait_stop),
@@ -57,16 +59,31 @@ pub(crate) async fn one_by_one(place: &Place) -> anyhow::Result<Vec<Row>> {
             life.trait_destroy,
         ),
         Row::new("destroy of a running sandbox, API", life.api_destroy),
-    ])
+    ];
+    let steps = life.steps.into_iter();
+    Ok((
+        rows,
+        steps
+            .map(|(name, samples)| Row::new(name, samples))
+            .collect(),
+    ))
 }
 
 async fn by_trait(place: &Place, life: &mut Life) -> anyhow::Result<()> {
     let (runtime, spec) = (&place.runtime, place.spec());
     let begin = Instant::now();
-    runtime.create(&spec).await?;
-    life.trait_files.push(begin.elapsed());
-    runtime.start(&spec).await?;
+    let steps = runtime.up_timed(&spec).await?;
     life.trait_create.push(begin.elapsed());
+    for StepTime { name, time } in steps {
+        match life.steps.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, samples)) => samples.push(time),
+            None => {
+                let mut samples = Samples::default();
+                samples.push(time);
+                life.steps.push((name, samples));
+            }
+        }
+    }
     let begin = Instant::now();
     runtime.stop(&spec.id, GRACE).await?;
     life.trait_stop.push(begin.elapsed());

@@ -57,9 +57,11 @@ async fn run(only: &[&str], write: bool) -> anyhow::Result<()> {
     let place = Place::open().await?;
     let measured = measure(&place, only).await;
     place.clear().await?;
+    let (rows, steps) = measured?;
     let report = Report {
         machine,
-        rows: measured?,
+        rows,
+        steps,
     };
     writeln!(std::io::stdout(), "{}", report.text()?)?;
     if write {
@@ -68,9 +70,10 @@ async fn run(only: &[&str], write: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<Vec<Row>> {
+/// The rows, and the steps of a create.
+async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<(Vec<Row>, Vec<Row>)> {
     let sandbox = place.sandbox().await?;
-    let mut rows = Vec::new();
+    let (mut rows, mut steps) = (Vec::new(), Vec::new());
     for part in PARTS {
         if !only.is_empty() && !only.contains(&part) {
             continue;
@@ -81,12 +84,13 @@ async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<Vec<Row>> {
             "preview" => preview::requests(place, &sandbox).await?,
             "events" => events::fan_out(place, &sandbox).await?,
             _ => {
-                let mut rows = create::one_by_one(place).await?;
+                let mut rows;
+                (rows, steps) = create::one_by_one(place).await?;
                 rows.extend(create::at_once(place).await?);
                 rows
             }
         });
     }
     place.remove(&sandbox).await?;
-    Ok(rows)
+    Ok((rows, steps))
 }

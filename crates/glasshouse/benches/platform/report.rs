@@ -26,6 +26,8 @@ const END: &str = "<!-- end of figures -->";
 pub(crate) struct Report {
     pub(crate) machine: Vec<(&'static str, String)>,
     pub(crate) rows: Vec<Row>,
+    /// Of a create by the runtime alone; none when that was not measured.
+    pub(crate) steps: Vec<Row>,
 }
 
 impl Report {
@@ -53,6 +55,13 @@ impl Report {
             }
             text.push('\n');
         }
+        if !self.steps.is_empty() {
+            text.push('\n');
+        }
+        for row in &self.steps {
+            let [name, p50, p99, ..] = row.cells();
+            writeln!(text, "{name:<50}  {p50:>8}  {p99:>8}")?;
+        }
         Ok(text)
     }
 
@@ -65,6 +74,12 @@ impl Report {
         writeln!(text, "|---|{}", "--:|".repeat(HEAD.len() - 1))?;
         for row in &self.rows {
             writeln!(text, "| {} |", row.cells().join(" | "))?;
+        }
+        if !self.steps.is_empty() {
+            text.push_str("\n| step of a create, runtime alone | p50 | p99 |\n|---|--:|--:|\n");
+        }
+        for row in &self.steps {
+            writeln!(text, "| {} |", row.cells()[..3].join(" | "))?;
         }
         Ok(text)
     }
