@@ -63,7 +63,7 @@ impl Store {
             .to_owned();
         let insert = Entity::insert(model.into_active_model())
             .on_conflict(replace)
-            .exec(&self.writer)
+            .exec_without_returning(&self.writer)
             .await;
         insert
             .map(drop)

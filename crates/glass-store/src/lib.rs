@@ -3,6 +3,9 @@
 //! The database is the truth and the world is made to match it, so a row is written before the world is changed. Every
 //! write is one transaction on one writer connection; reads go to a pool of their own and never wait for it. A write
 //! has reached the disk (`synchronous=FULL`) when its call returns.
+//!
+//! Outside of a transaction nothing is inserted with `RETURNING`: the driver takes the returned row for the end, but
+//! SQLite commits after it, and a commit that fails on a full disk would go unheard.
 #![deny(missing_docs)]
 
 mod agent_run;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use glass_types::{Limits, SandboxId, SandboxState};
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 
 use crate::entity::sandbox::{Column, Entity, Model};
 use crate::{Millis, Store, StoreError, from_json, from_word, to_json};
@@ -98,10 +96,9 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn insert_sandbox(&self, row: &SandboxRow) -> Result<(), StoreError> {
-        let insert = row
-            .to_model()
-            .into_active_model()
-            .insert(&self.writer)
+        // See `lib.rs` for why nothing is returned.
+        let insert = Entity::insert(row.to_model().into_active_model())
+            .exec_without_returning(&self.writer)
             .await;
         insert
             .map(drop)

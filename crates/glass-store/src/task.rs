@@ -3,8 +3,7 @@
 use glass_types::{Event, SandboxId, TaskId, TaskState};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter, QueryOrder,
-    TransactionTrait,
+    ColumnTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter, QueryOrder, TransactionTrait,
 };
 
 use crate::entity::task::{Column, Entity, Model};
@@ -83,8 +82,9 @@ impl Store {
         };
         let mut active = model.into_active_model();
         active.number = NotSet;
-        active
-            .insert(&self.writer)
+        // See `lib.rs` for why nothing is returned.
+        Entity::insert(active)
+            .exec_without_returning(&self.writer)
             .await
             .map(drop)
             .map_err(StoreError::query("write a task"))

@@ -56,6 +56,20 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
             }
         }
         assert!(refused > 0, "the disk was not full");
+        // A task that was taken is there, also when the disk became full with it.
+        let tasks = format!("/v1/sandboxes/{id}/tasks");
+        let mut lost = 0;
+        for _ in 0..8 {
+            let body = json!({ "prompt": "x".repeat(9000), "agent": "scripted" });
+            let answer = client.post(&tasks, body).await;
+            if answer.status == 202 {
+                let task = answer.json["id"].as_str().unwrap();
+                lost += usize::from(client.get(&format!("/v1/tasks/{task}")).await.status != 200);
+            } else {
+                answer.is_problem(507, "disk_full");
+            }
+        }
+        assert_eq!(lost, 0, "tasks that were taken are gone");
         let file = format!("/v1/sandboxes/{id}/files/content?path=big");
         // One piece: what happens to the rest of a longer one is the guest's business.
         let answer = client.put(&file, vec![b'x'; 4096]).await;
