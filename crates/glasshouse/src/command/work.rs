@@ -69,8 +69,8 @@ pub(super) async fn follow(
     if !context.json {
         head(context, task)?;
     }
-    let turn = match watch(context, client, task).await? {
-        Watched::Ended(turn) => turn,
+    let (turn, interrupted) = match watch(context, client, task).await? {
+        Watched::Ended { turn, interrupted } => (turn, interrupted),
         Watched::Left => {
             context.out.note(format!(
                 "task {} goes on in sandbox {}",
@@ -82,13 +82,13 @@ pub(super) async fn follow(
     if context.json {
         let task: TaskView = client.get(&format!("/v1/tasks/{}", task.id)).await?;
         context.out.json(&task)?;
-        return Ok(if task.status == "succeeded" {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
+        return Ok(match task.status.as_str() {
+            "succeeded" => ExitCode::SUCCESS,
+            "cancelled" if interrupted => ExitCode::from(INTERRUPTED),
+            _ => ExitCode::FAILURE,
         });
     }
-    finish(context, client, task, &turn).await
+    finish(context, client, task, &turn, interrupted).await
 }
 
 fn head(context: &Context, task: &TaskView) -> Result<(), Failure> {
@@ -116,7 +116,11 @@ fn key_hint(data: &Path) -> String {
 }
 
 enum Watched {
-    Ended(Box<Turn>),
+    Ended {
+        turn: Box<Turn>,
+        /// Somebody pressed Ctrl-C.
+        interrupted: bool,
+    },
     Left,
 }
 
@@ -162,7 +166,10 @@ async fn watch(context: &Context, client: &Client, task: &TaskView) -> Result<Wa
             }
         }
     }
-    Ok(Watched::Ended(Box::new(turn)))
+    Ok(Watched::Ended {
+        turn: Box::new(turn),
+        interrupted: interrupts > 0,
+    })
 }
 
 /// The event of a message. A newer server may have kinds that we do not know: they are not ours to show.
@@ -182,6 +189,7 @@ async fn finish(
     client: &Client,
     task: &TaskView,
     turn: &Turn,
+    interrupted: bool,
 ) -> Result<ExitCode, Failure> {
     let ending = turn.ending().expect("a watched turn has ended");
     let said = |otherwise: &str| {
@@ -190,7 +198,14 @@ async fn finish(
     };
     let failure = match ending.reason {
         EndReason::Completed => None,
-        EndReason::Cancelled => Some(Failure::new("the task was cancelled")),
+        EndReason::Cancelled => {
+            let failure = Failure::new("the task was cancelled");
+            Some(if interrupted {
+                failure.with_code(INTERRUPTED)
+            } else {
+                failure
+            })
+        }
         EndReason::Limit => Some(Failure::new(said("the agent came to a limit of its model"))),
         EndReason::Refused => Some(Failure::new(said("the model refused"))),
         EndReason::Failed => Some(Failure::new(said("the task failed"))),
