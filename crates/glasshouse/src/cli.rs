@@ -20,22 +20,26 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Keeps them from standing among the options of a command.
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Print JSON: the API's answer, or one object a line for streams
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// The server to talk to [default: the one of the data directory, else port 8080 of this machine]
-    #[arg(long, global = true, env = "GLASSHOUSE_SERVER", value_name = "URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "GLASSHOUSE_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The data directory [default: /var/lib/glasshouse for root, else ~/.local/share/glasshouse]
-    #[arg(long, global = true, env = "GLASSHOUSE_DATA", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "GLASSHOUSE_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// The API token [default: from the file `token` of the data directory]
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "GLASSHOUSE_TOKEN",
         value_name = "TOKEN",
         hide_env_values = true
