@@ -15,6 +15,8 @@ mod migration;
 mod sandbox;
 mod task;
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +35,9 @@ pub type Millis = i64;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be opened or brought to the present schema.
-    #[error("cannot open the database {path} (if it is damaged, put a backup in its place, or move it away to begin anew)")]
+    #[error(
+        "cannot open the database {path} (if it is damaged, put a backup in its place, or move it away to begin anew)"
+    )]
     Open {
         /// The file.
         path: PathBuf,
@@ -95,6 +99,7 @@ impl Store {
             path: path.to_owned(),
             source,
         };
+        make_private(path).map_err(|error| failed(sea_orm::DbErr::Custom(error.to_string())))?;
         let writer = connect(path, 1).await.map_err(failed)?;
         migration::Migrator::up(&writer, None)
             .await
@@ -113,6 +118,17 @@ impl Store {
             .await
             .map_err(StoreError::query("reach the database"))
     }
+}
+
+/// The database holds tokens, environments and prompts, and the directory may be open to others. SQLite gives the files
+/// beside it the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 async fn connect(path: &Path, connections: u32) -> Result<DatabaseConnection, sea_orm::DbErr> {

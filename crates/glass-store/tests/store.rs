@@ -22,6 +22,17 @@ async fn fixture() -> Fixture {
     Fixture { store, directory }
 }
 
+#[tokio::test]
+async fn nobody_else_reads_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = fixture().await;
+    fixture.store.insert_sandbox(&sandbox()).await.unwrap();
+    for name in ["glasshouse.db", "glasshouse.db-wal"] {
+        let file = std::fs::metadata(fixture.directory.path().join(name)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+}
+
 fn sandbox() -> SandboxRow {
     SandboxRow {
         id: SandboxId::random(),
