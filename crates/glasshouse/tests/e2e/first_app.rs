@@ -19,6 +19,13 @@ async fn a_prompt_becomes_an_app_with_opencode() -> anyhow::Result<()> {
     let printed = server
         .ok(&["new", "create a todo app", "--agent", "opencode"])
         .await?;
+    // OpenCode serves its own API in the sandbox, and every port has a preview: it must not answer who has the link.
+    let sandbox = sandbox_of(&preview_url(&printed)?)?;
+    let own = format!("4096-{sandbox}.preview.localhost");
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let request = client.get(server.url("/session")).header("host", &own);
+    let status = request.send().await?.status();
+    ensure!(status == 401, "{own} answered {status}");
     use_todo_app(&server, &printed, "opencode").await
 }
 
