@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use rustix::io::Errno;
+use rustix::mount::FsOpenFlags;
+
 use super::cgroup::Hierarchy;
 use super::disk;
 
@@ -87,16 +90,24 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn overlay() -> Check {
-    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let found = if known
-        .lines()
-        .any(|line| line.trim_start_matches("nodev").trim() == "overlay")
-    {
-        Ok("the kernel has it".to_owned())
-    } else {
-        Err("the kernel does not know the file system overlay".to_owned())
+    // Asked for rather than looked up, for it may be a module that nothing has needed yet; the question loads it.
+    let found = match rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
+        Ok(_) => Ok("the kernel has it".to_owned()),
+        Err(Errno::PERM) if is_listed("overlay") => Ok("the kernel lists it".to_owned()),
+        Err(Errno::PERM) => {
+            Err("only root can ask the kernel for the file system overlay".to_owned())
+        }
+        Err(Errno::NODEV) => Err("the kernel does not know the file system overlay".to_owned()),
+        Err(e) => Err(format!("the file system overlay cannot be opened: {e}")),
     };
-    of("overlayfs", found, "run `modprobe overlay`")
+    of("overlayfs", found, "run `modprobe overlay` as root")
+}
+
+fn is_listed(file_system: &str) -> bool {
+    std::fs::read_to_string("/proc/filesystems")
+        .unwrap_or_default()
+        .lines()
+        .any(|line| line.trim_start_matches("nodev").trim() == file_system)
 }
 
 fn user_namespaces() -> Check {
@@ -118,28 +129,41 @@ fn user_namespaces() -> Check {
 /// Whether a file system can be mapped shows only with a user namespace at hand, which needs the launcher; its type
 /// tells as much beforehand.
 fn idmapped_mounts(state_dir: &Path) -> Check {
-    let remedy = "put the data directory on ext4, xfs, btrfs or tmpfs";
     let Ok(found) = rustix::fs::statfs(existing(state_dir)) else {
         let problem = format!("{} cannot be read", state_dir.display());
-        return of("idmapped mounts", Err(problem), remedy);
+        return of("idmapped mounts", Err(problem), MAPPED_REMEDY);
     };
-    let known = [
-        (0xef53, "ext4"),
-        (0x5846_5342, "xfs"),
-        (0x9123_683e, "btrfs"),
-        (0x0102_1994, "tmpfs"),
-        (0xf2f5_2010_u64, "f2fs"),
-    ];
     let magic = u64::try_from(found.f_type).unwrap_or(0);
-    let name = known.iter().find(|(number, _)| *number == magic);
-    let found = match name {
-        Some((_, name)) => Ok(format!("{name} at {}", state_dir.display())),
-        None => Err(format!(
-            "file system type {magic:#x} at {}",
-            state_dir.display()
-        )),
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let found = can_map(magic, version(&release).unwrap_or_default());
+    let found = match found {
+        Ok(name) => Ok(format!("{name} at {}", state_dir.display())),
+        Err(problem) => Err(format!("{problem} at {}", state_dir.display())),
     };
-    of("idmapped mounts", found, remedy)
+    of("idmapped mounts", found, MAPPED_REMEDY)
+}
+
+const MAPPED_REMEDY: &str = "put the data directory on ext4, xfs or btrfs";
+
+/// The name of a file system that a kernel of this version can map.
+fn can_map(magic: u64, kernel: (u32, u32)) -> Result<&'static str, String> {
+    let known = [
+        (0xef53, "ext4", KERNEL),
+        (0x5846_5342, "xfs", KERNEL),
+        (0x9123_683e, "btrfs", KERNEL),
+        (0xf2f5_2010, "f2fs", KERNEL),
+        (0x0102_1994, "tmpfs", (6, 3)),
+    ];
+    match known.iter().find(|(number, ..)| *number == magic) {
+        Some((_, name, since)) if kernel >= *since => Ok(name),
+        Some((_, name, (major, minor))) => Err(format!(
+            "{name}, which kernels before {major}.{minor} cannot map,"
+        )),
+        None => Err(format!("file system type {magic:#x}")),
+    }
 }
 
 fn control_groups() -> Check {
@@ -205,6 +229,15 @@ mod tests {
         assert_eq!(version("6.18.44-fc-v669"), Some((6, 18)));
         assert_eq!(version("5.4.0-200-generic"), Some((5, 4)));
         assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn tmpfs_cannot_be_mapped_by_every_kernel() {
+        assert_eq!(can_map(0xef53, KERNEL), Ok("ext4"));
+        assert_eq!(can_map(0x0102_1994, (6, 3)), Ok("tmpfs"));
+        let problem = can_map(0x0102_1994, (6, 1)).unwrap_err();
+        assert!(problem.contains("before 6.3"), "{problem}");
+        assert!(can_map(0x6969, (6, 18)).is_err());
     }
 
     #[test]
