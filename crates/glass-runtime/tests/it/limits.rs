@@ -1,10 +1,59 @@
 //! A sandbox that takes all it can get leaves the others working.
 
+use std::path::Path;
 use std::time::Duration;
 
 use glass_types::Limits;
 
-use crate::world::{Kind, World, text};
+use crate::world::{Kind, Sandbox, World, text};
+
+#[tokio::test]
+async fn the_kernel_holds_a_sandbox_to_every_limit() {
+    World::run(Kind::Native, async |world| {
+        let mut spec = world.spec();
+        spec.limits = Limits {
+            memory_bytes: 64 << 20,
+            cpu_millis: 1500,
+            pids: 70,
+            ..spec.limits
+        };
+        let sandbox = world.up_with(spec).await;
+        let read = |file: &str| held_to(&sandbox, file);
+        assert_eq!(read("pids.max").as_deref(), Some("70"));
+        // Files of version 2 have values where version 1 is not in charge, and the other way round.
+        let memory = read("memory.max").or_else(|| read("memory.limit_in_bytes"));
+        assert_eq!(memory.as_deref(), Some("67108864"));
+        let cpu = read("cpu.max").or_else(|| {
+            let (quota, period) = (read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?);
+            Some(format!("{quota} {period}"))
+        });
+        assert_eq!(cpu.as_deref(), Some("150000 100000"));
+        // A kernel may be without swap, and then has neither file.
+        if let Some(swap) = read("memory.swap.max") {
+            assert_eq!(swap, "0");
+        } else if let Some(both) = read("memory.memsw.limit_in_bytes") {
+            assert_eq!(both, "67108864");
+        }
+    })
+    .await;
+}
+
+/// What a file says in that control group of the sandbox that has it. Its init is a member, or the limit is nobody's.
+fn held_to(sandbox: &Sandbox, file: &str) -> Option<String> {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mut groups = table.lines().filter_map(|line| {
+        let mount = line.split(' ').nth(1)?;
+        let group = Path::new(mount)
+            .join("glasshouse")
+            .join(sandbox.id.as_str());
+        group.join(file).exists().then_some(group)
+    });
+    let group = groups.next()?;
+    let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+    assert!(!members.is_empty(), "{} is empty", group.display());
+    let value = std::fs::read_to_string(group.join(file)).unwrap();
+    Some(value.trim().to_owned())
+}
 
 #[tokio::test]
 async fn a_fork_bomb_is_held() {
