@@ -190,8 +190,10 @@ impl Runtime for SimRuntime {
 
     async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError> {
         self.running(id)?;
-        Crowd::new(id).signal(Signal::STOP);
-        Ok(())
+        Crowd::new(id)
+            .freeze()
+            .await
+            .map_err(step(id, "stop the processes"))
     }
 
     async fn thaw(&self, id: &SandboxId) -> Result<(), RuntimeError> {

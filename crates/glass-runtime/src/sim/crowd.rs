@@ -57,20 +57,35 @@ impl Crowd {
         }
     }
 
+    /// Stops all and waits until they stand still: the signal takes effect when the process is next scheduled.
+    pub(super) async fn freeze(&self) -> io::Result<()> {
+        self.until(Signal::STOP, is_stopped, "do not stop").await
+    }
+
     /// Kills all and waits until they are gone.
     pub(super) async fn kill(&self) -> io::Result<()> {
+        self.until(Signal::KILL, |_| false, "do not end").await
+    }
+
+    /// Sends a signal again and again until nobody is left who has not done what it asks for.
+    async fn until(
+        &self,
+        signal: Signal,
+        has_done: impl Fn(i32) -> bool,
+        complaint: &str,
+    ) -> io::Result<()> {
         let mut pause = Duration::from_micros(200);
         for _ in 0..60 {
-            if self.pids().is_empty() {
+            if self.pids().into_iter().all(&has_done) {
                 return Ok(());
             }
-            self.signal(Signal::KILL);
+            self.signal(signal);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
         Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "some processes do not end",
+            format!("some processes {complaint}"),
         ))
     }
 
