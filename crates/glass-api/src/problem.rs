@@ -17,6 +17,10 @@ pub enum Code {
     SandboxNotFound,
     /// No such task.
     TaskNotFound,
+    /// No such snapshot.
+    SnapshotNotFound,
+    /// No such template.
+    TemplateNotFound,
     /// No such image.
     ImageNotFound,
     /// No such agent.
@@ -43,18 +47,22 @@ pub enum Code {
     HostUnsupported,
     /// The sandbox did not answer.
     SandboxUnavailable,
+    /// The host has not enough memory free for one more sandbox. Come back after `Retry-After`.
+    LowMemory,
     /// A defect on our side; the log has the details.
     Internal,
 }
 
 impl Code {
     /// Every code, for documents and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidInput,
         Self::InvalidJson,
         Self::Unauthorized,
         Self::SandboxNotFound,
         Self::TaskNotFound,
+        Self::SnapshotNotFound,
+        Self::TemplateNotFound,
         Self::ImageNotFound,
         Self::AgentNotFound,
         Self::FileNotFound,
@@ -68,6 +76,7 @@ impl Code {
         Self::CommandNotStarted,
         Self::HostUnsupported,
         Self::SandboxUnavailable,
+        Self::LowMemory,
         Self::Internal,
     ];
 
@@ -80,6 +89,8 @@ impl Code {
             Self::Unauthorized => 401,
             Self::SandboxNotFound
             | Self::TaskNotFound
+            | Self::SnapshotNotFound
+            | Self::TemplateNotFound
             | Self::ImageNotFound
             | Self::AgentNotFound
             | Self::FileNotFound
@@ -89,7 +100,7 @@ impl Code {
             Self::TooLarge => 413,
             Self::DiskFull => 507,
             Self::HostUnsupported | Self::Internal => 500,
-            Self::SandboxUnavailable => 503,
+            Self::SandboxUnavailable | Self::LowMemory => 503,
         }
     }
 
@@ -102,6 +113,8 @@ impl Code {
             Self::Unauthorized => "A valid API token is needed",
             Self::SandboxNotFound => "There is no such sandbox",
             Self::TaskNotFound => "There is no such task",
+            Self::SnapshotNotFound => "There is no such snapshot",
+            Self::TemplateNotFound => "There is no such template",
             Self::ImageNotFound => "There is no such image",
             Self::AgentNotFound => "There is no such agent",
             Self::FileNotFound => "There is no such file",
@@ -115,6 +128,7 @@ impl Code {
             Self::CommandNotStarted => "The command could not be started",
             Self::HostUnsupported => "This host cannot run sandboxes yet",
             Self::SandboxUnavailable => "The sandbox did not answer",
+            Self::LowMemory => "The host has not enough free memory",
             Self::Internal => "Something went wrong on the server",
         }
     }
@@ -147,6 +161,9 @@ pub struct Problem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// Seconds after which the same request may succeed; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// The fields that are wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -174,6 +191,7 @@ impl Problem {
             detail: detail.into(),
             code,
             remedy: None,
+            retry_after: None,
             errors: Vec::new(),
         }
     }
@@ -199,6 +217,13 @@ impl Problem {
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same problem with when to come back, in seconds.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 }

@@ -66,7 +66,8 @@ impl GuestError {
     pub fn code(&self) -> Code {
         match self {
             Self::Runtime(error) => match error {
-                RuntimeError::Unknown(_) => Code::NotFound,
+                RuntimeError::Unknown(_) | RuntimeError::UnknownSnapshot(_) => Code::NotFound,
+                RuntimeError::StillRunning(_) => Code::FailedPrecondition,
                 RuntimeError::NotRunning(_)
                 | RuntimeError::PortClosed { .. }
                 | RuntimeError::Unsupported { .. }

@@ -17,7 +17,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use glass_types::{Limits, SandboxId};
+use glass_types::{Isolation, Limits, RootMode, SandboxId, SnapshotId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 mod guest;
@@ -47,6 +47,12 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// TCP port on 127.0.0.1 inside the sandbox at which the guest offers the gateway.
     pub gateway_port: u16,
+    /// What becomes of files outside of its home.
+    pub root: RootMode,
+    /// What stands between it and the host's kernel.
+    pub isolation: Isolation,
+    /// The snapshot its files begin with; those of the image unless given. Only `create` looks at it.
+    pub from: Option<SnapshotId>,
 }
 
 /// What a backend knows of a sandbox.
@@ -78,6 +84,54 @@ pub struct Stats {
     pub cpu_usec: u64,
     /// Processes and threads.
     pub pids: u64,
+    /// Bytes that its files take, where the storage knows.
+    pub disk_bytes: Option<u64>,
+}
+
+/// A snapshot that exists here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotStatus {
+    /// Which.
+    pub id: SnapshotId,
+    /// Bytes of files in it. What it shares with others is counted for each.
+    pub bytes: u64,
+}
+
+/// Where the files of a sandbox lie on the host while it has no process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskFiles {
+    /// An ext4 file system in this file.
+    Image(PathBuf),
+    /// This directory.
+    Directory(PathBuf),
+}
+
+/// The ability to keep the files of a sandbox as they are this instant, and to begin others with them.
+///
+/// A snapshot belongs to nobody: it stays when its sandbox goes. A sandbox begins with one by
+/// [`SandboxSpec::from`]. Every operation may be repeated.
+#[async_trait]
+pub trait Snapshots: Send + Sync + Debug {
+    /// Whether all of it takes the same few milliseconds however large the files are, because blocks are shared.
+    fn is_instant(&self) -> bool;
+
+    /// Keeps the files of a sandbox, running, frozen or stopped. A running one stands still for the instant, and its
+    /// file system is in order.
+    async fn take(
+        &self,
+        sandbox: &SandboxId,
+        snapshot: &SnapshotId,
+    ) -> Result<SnapshotStatus, RuntimeError>;
+
+    /// Puts the files of a snapshot in the place of a sandbox's own. The sandbox has no process.
+    async fn restore(&self, sandbox: &SandboxId, snapshot: &SnapshotId)
+    -> Result<(), RuntimeError>;
+
+    /// Removes a snapshot. What others share with it stays theirs.
+    async fn delete(&self, snapshot: &SnapshotId) -> Result<(), RuntimeError>;
+
+    /// All snapshots that exist here.
+    async fn list(&self) -> Result<Vec<SnapshotStatus>, RuntimeError>;
 }
 
 /// Why the world would not do it.
@@ -105,6 +159,12 @@ pub enum RuntimeError {
         /// What to do.
         remedy: String,
     },
+    /// No such snapshot here.
+    #[error("snapshot {0} does not exist in the runtime")]
+    UnknownSnapshot(SnapshotId),
+    /// It has processes, and the operation needs it without.
+    #[error("sandbox {0} is running")]
+    StillRunning(SandboxId),
     /// A step failed.
     #[error("{step} of sandbox {id} failed: {reason}")]
     Step {
@@ -170,4 +230,40 @@ pub trait Runtime: Send + Sync + Debug {
     /// The socket by which this sandbox, and no other, reaches the gateway. Binds it anew, so that connections made
     /// from now on come to this process.
     async fn gateway(&self, id: &SandboxId) -> Result<tokio::net::UnixListener, RuntimeError>;
+
+    /// The ability to make snapshots, where this runtime has it.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// Whether it can give a sandbox this isolation. The remedy of the error is for people.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unsupported`] names the tier.
+    fn supports(&self, isolation: Isolation) -> Result<(), RuntimeError> {
+        match isolation {
+            Isolation::Container => Ok(()),
+            Isolation::Gvisor | Isolation::MicroVm => Err(RuntimeError::Unsupported {
+                what: format!("the isolation tier {isolation}"),
+                remedy: format!(
+                    "the {} runtime cannot give it; ask for another tier",
+                    self.name()
+                ),
+            }),
+        }
+    }
+
+    /// Gives memory of a sandbox that does not run back to the host: swaps out or drops what can be had again. Answers
+    /// how many bytes; 0 where the kernel cannot.
+    async fn reclaim(&self, id: &SandboxId) -> Result<u64, RuntimeError> {
+        let _ = id;
+        Ok(0)
+    }
+
+    /// Where the files of a sandbox without processes lie, for reading them into an archive and writing them from one.
+    /// `None` where they are not the host's to read.
+    async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
+        let _ = id;
+        Ok(None)
+    }
 }

@@ -26,7 +26,8 @@ impl IntoResponse for ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let seconds = self.0.retry_after.unwrap_or(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -85,6 +86,9 @@ impl From<RuntimeError> for ApiError {
         let detail = error.to_string();
         Self(match error {
             RuntimeError::Unknown(_) => Problem::new(Code::SandboxNotFound, detail),
+            RuntimeError::UnknownSnapshot(_) => Problem::new(Code::SnapshotNotFound, detail),
+            RuntimeError::StillRunning(id) => Problem::new(Code::StateConflict, detail)
+                .with_remedy(format!("stop it with `glasshouse stop {id}`")),
             RuntimeError::NotRunning(id) => Problem::new(Code::StateConflict, detail)
                 .with_remedy(format!("start it with `glasshouse start {id}`")),
             RuntimeError::PortClosed { .. } => Problem::new(Code::SandboxUnavailable, detail),

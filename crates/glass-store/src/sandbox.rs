@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use glass_types::{Limits, SandboxId, SandboxState};
+use glass_types::{
+    IdleWish, Isolation, Limits, RootMode, SandboxId, SandboxState, SnapshotId, Visibility,
+};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 
@@ -34,9 +36,60 @@ pub struct SandboxRow {
     pub gateway_token: String,
     /// When it was made.
     pub created_at: Millis,
+    /// Name of the template it was made from.
+    pub template: Option<String>,
+    /// The snapshot its files began with.
+    pub from_snapshot: Option<SnapshotId>,
+    /// What becomes of files outside of its home.
+    pub root: RootMode,
+    /// What stands between it and the host's kernel.
+    pub isolation: Isolation,
+    /// Who may see its previews.
+    pub visibility: Visibility,
+    /// What its owner wants of the idle policy.
+    pub idle: IdleWish,
+    /// Its egress policy as JSON; the server's unless given.
+    pub egress: Option<String>,
+    /// It does not rest before.
+    pub keepalive_until: Option<Millis>,
+    /// When it was used last, as far as the database was told.
+    pub last_used_at: Millis,
+    /// Bytes of memory that it used when it was last looked at.
+    pub memory_used: Option<u64>,
+    /// What the archive calls its files, when they are there.
+    pub archive: Option<String>,
 }
 
 impl SandboxRow {
+    /// The row of a sandbox that is about to be made, without anybody's wishes.
+    #[must_use]
+    pub fn fresh(image: String, image_digest: String, gateway_token: String, now: Millis) -> Self {
+        Self {
+            id: SandboxId::random(),
+            state: SandboxState::Creating,
+            reason: None,
+            image,
+            image_digest,
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            limits: Limits::default(),
+            ports: Vec::new(),
+            gateway_token,
+            created_at: now,
+            template: None,
+            from_snapshot: None,
+            root: RootMode::default(),
+            isolation: Isolation::default(),
+            visibility: Visibility::default(),
+            idle: IdleWish::default(),
+            egress: None,
+            keepalive_until: None,
+            last_used_at: now,
+            memory_used: None,
+            archive: None,
+        }
+    }
+
     fn from_model(model: Model) -> Result<Self, StoreError> {
         let number = |what, value: i64| {
             u64::try_from(value).map_err(|_| StoreError::Corrupt {
@@ -63,10 +116,34 @@ impl SandboxRow {
                 cpu_millis: small("sandbox.cpu_millis", model.cpu_millis)?,
                 pids: small("sandbox.pids", model.pids)?,
                 disk_bytes: number("sandbox.disk_bytes", model.disk_bytes)?,
+                cpu_weight: small("sandbox.cpu_weight", model.cpu_weight)?,
+                open_files: small("sandbox.open_files", model.open_files)?,
+                network_bytes_per_second: number(
+                    "sandbox.network_bytes_per_second",
+                    model.network_bytes_per_second,
+                )?,
             },
             ports: from_json("sandbox.ports", &model.ports)?,
             gateway_token: model.gateway_token,
             created_at: model.created_at,
+            template: model.template,
+            from_snapshot: model
+                .from_snapshot
+                .as_deref()
+                .map(|id| from_word("sandbox.from_snapshot", id))
+                .transpose()?,
+            root: from_word("sandbox.root", &model.root)?,
+            isolation: from_word("sandbox.isolation", &model.isolation)?,
+            visibility: from_word("sandbox.visibility", &model.visibility)?,
+            idle: from_json("sandbox.idle", &model.idle)?,
+            egress: model.egress,
+            keepalive_until: model.keepalive_until,
+            last_used_at: model.last_used_at,
+            memory_used: model
+                .memory_used
+                .map(|bytes| number("sandbox.memory_used", bytes))
+                .transpose()?,
+            archive: model.archive,
         })
     }
 
@@ -86,6 +163,23 @@ impl SandboxRow {
             ports: to_json(&self.ports),
             gateway_token: self.gateway_token.clone(),
             created_at: self.created_at,
+            cpu_weight: i64::from(self.limits.cpu_weight),
+            open_files: i64::from(self.limits.open_files),
+            network_bytes_per_second: i64::try_from(self.limits.network_bytes_per_second)
+                .unwrap_or(i64::MAX),
+            template: self.template.clone(),
+            from_snapshot: self.from_snapshot.as_ref().map(ToString::to_string),
+            root: self.root.to_string(),
+            isolation: self.isolation.to_string(),
+            visibility: self.visibility.to_string(),
+            idle: to_json(&self.idle),
+            egress: self.egress.clone(),
+            keepalive_until: self.keepalive_until,
+            last_used_at: self.last_used_at,
+            memory_used: self
+                .memory_used
+                .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            archive: self.archive.clone(),
         }
     }
 }

@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use glass_store::{AgentRunRow, SandboxRow, Store, TaskRow};
-use glass_types::{EndReason, Event, Limits, SandboxId, SandboxState, TaskId, TaskState};
+use glass_types::{
+    After, EndReason, Event, IdleWish, Isolation, Limits, RootMode, SandboxId, SandboxState,
+    SnapshotId, TaskId, TaskState, Visibility,
+};
 
 struct Fixture {
     store: Store,
@@ -46,6 +49,20 @@ fn sandbox() -> SandboxRow {
         ports: vec![3000, 65535],
         gateway_token: SandboxId::random().to_string(),
         created_at: 1,
+        template: Some("vite".into()),
+        from_snapshot: Some(SnapshotId::random()),
+        root: RootMode::Writable,
+        isolation: Isolation::Gvisor,
+        visibility: Visibility::Private,
+        idle: IdleWish {
+            stop_after_ms: Some(After::NEVER),
+            ..IdleWish::default()
+        },
+        egress: None,
+        keepalive_until: Some(5),
+        last_used_at: 2,
+        memory_used: Some(7),
+        archive: None,
     }
 }
 

@@ -86,6 +86,11 @@ id!(
     TaskId
 );
 
+id!(
+    /// Names a snapshot: the files of a sandbox as they were at one instant.
+    SnapshotId
+);
+
 /// The number of an event within its task: 1, 2, 3, … without a gap.
 pub type EventId = u64;
 

@@ -6,9 +6,13 @@
 mod event;
 mod id;
 mod limits;
+mod policy;
+mod sealing;
 mod state;
 
 pub use event::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
-pub use id::{EventId, IdError, SandboxId, TaskId};
+pub use id::{EventId, IdError, SandboxId, SnapshotId, TaskId};
 pub use limits::Limits;
+pub use policy::{After, IdlePolicy, IdleWish, Never};
+pub use sealing::{Isolation, RootMode, Visibility};
 pub use state::{Denied, SandboxState, TaskState, Transition};

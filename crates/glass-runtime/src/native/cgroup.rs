@@ -248,6 +248,7 @@ impl Group {
                     memory_bytes: get(&dir, "memory.current")?,
                     cpu_usec: usec.and_then(|n| n.trim().parse().ok()).unwrap_or(0),
                     pids: get(&dir, "pids.current")?,
+                    disk_bytes: None,
                 })
             }
             Hierarchy::V1 {
@@ -259,6 +260,7 @@ impl Group {
                 memory_bytes: get(&self.at(memory), "memory.usage_in_bytes")?,
                 cpu_usec: get(&self.at(cpuacct), "cpuacct.usage")? / 1000,
                 pids: get(&self.at(pids), "pids.current")?,
+                disk_bytes: None,
             }),
         }
     }

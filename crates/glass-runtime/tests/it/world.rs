@@ -11,7 +11,7 @@ use futures::FutureExt;
 use glass_runtime::native::{NativeConfig, NativeRuntime};
 use glass_runtime::sim::SimRuntime;
 use glass_runtime::{ExecOutput, ExecRequest, GuestClient, Runtime, RuntimeError, SandboxSpec};
-use glass_types::{Limits, SandboxId};
+use glass_types::{Isolation, Limits, RootMode, SandboxId};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,9 @@ impl World {
                 Kind::Native => 49_982,
                 Kind::Sim => 0,
             },
+            root: RootMode::ThrowAway,
+            isolation: Isolation::Container,
+            from: None,
         }
     }
 

@@ -82,17 +82,16 @@ impl Sandboxes {
         let name = params.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
         let image = self.image(&name).await?;
         let row = SandboxRow {
-            id: SandboxId::random(),
-            state: SandboxState::Creating,
-            reason: None,
-            image: name,
-            image_digest: image.digest.to_string(),
             env: params.env,
             labels: params.labels,
             limits,
             ports: params.ports,
-            gateway_token: gateway_token(),
-            created_at: clock::now(),
+            ..SandboxRow::fresh(
+                name,
+                image.digest.to_string(),
+                gateway_token(),
+                clock::now(),
+            )
         };
         self.detached(|this| async move {
             let _turn = this.live.turn(&row.id).await;
@@ -326,5 +325,8 @@ fn spec(row: &SandboxRow, image: &Image, egress: EgressMode, gateway_port: u16) 
         env,
         limits: row.limits,
         gateway_port,
+        root: row.root,
+        isolation: row.isolation,
+        from: row.from_snapshot.clone(),
     }
 }

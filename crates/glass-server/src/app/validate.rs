@@ -149,6 +149,7 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Limits, Problem> {
             1 << 44,
             default.disk_bytes,
         ),
+        ..default
     };
     fields.finish()?;
     Ok(limits)

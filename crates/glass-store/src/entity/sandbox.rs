@@ -18,6 +18,20 @@ pub(crate) struct Model {
     pub ports: String,
     pub gateway_token: String,
     pub created_at: i64,
+    pub cpu_weight: i64,
+    pub open_files: i64,
+    pub network_bytes_per_second: i64,
+    pub template: Option<String>,
+    pub from_snapshot: Option<String>,
+    pub root: String,
+    pub isolation: String,
+    pub visibility: String,
+    pub idle: String,
+    pub egress: Option<String>,
+    pub keepalive_until: Option<i64>,
+    pub last_used_at: i64,
+    pub memory_used: Option<i64>,
+    pub archive: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

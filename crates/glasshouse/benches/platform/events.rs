@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, ensure};
 use futures::future::try_join_all;
 use glass_store::{SandboxRow, Store, TaskRow};
-use glass_types::{Event, Limits, SandboxId, SandboxState, TaskId, TaskState};
+use glass_types::{Event, SandboxId, SandboxState, TaskId, TaskState};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -194,17 +194,8 @@ impl Ledger {
     async fn open(path: &Path) -> anyhow::Result<Self> {
         let store = Store::open(path).await?;
         let sandbox = SandboxRow {
-            id: SandboxId::random(),
             state: SandboxState::Running,
-            reason: None,
-            image: "base".to_owned(),
-            image_digest: String::new(),
-            env: std::collections::BTreeMap::new(),
-            labels: std::collections::BTreeMap::new(),
-            limits: Limits::default(),
-            ports: Vec::new(),
-            gateway_token: String::new(),
-            created_at: 0,
+            ..SandboxRow::fresh("base".to_owned(), String::new(), String::new(), 0)
         };
         store.insert_sandbox(&sandbox).await?;
         let task = TaskRow {

@@ -8,7 +8,7 @@ use glass_image::ImageStore;
 use glass_runtime::native::{NativeConfig, NativeRuntime};
 use glass_runtime::{Runtime, SandboxSpec};
 use glass_testing::{ServerOptions, TestServer, base_image};
-use glass_types::{Limits, SandboxId};
+use glass_types::{Isolation, Limits, RootMode, SandboxId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -68,6 +68,9 @@ impl Place {
             env: self.env.clone(),
             limits: Limits::default(),
             gateway_port: GATEWAY_PORT,
+            root: RootMode::ThrowAway,
+            isolation: Isolation::Container,
+            from: None,
         }
     }
 
