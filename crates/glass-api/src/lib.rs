@@ -10,7 +10,9 @@ mod file;
 mod image;
 mod problem;
 mod sandbox;
+mod snapshot;
 mod task;
+mod template;
 
 pub use agent::{AgentList, AgentView, ModelView};
 pub use exec::{ExecChunk, ExecCommand, ExecParams, ExecView, TerminalMessage};
@@ -22,7 +24,9 @@ pub use sandbox::{
     AppProcessView, AppView, CreateParams, LimitsParams, LimitsView, LogLine, PortList, PortView,
     SandboxList, SandboxView,
 };
+pub use snapshot::{ForkParams, RestoreParams, SnapshotList, SnapshotParams, SnapshotView};
 pub use task::{EventView, TaskList, TaskParams, TaskView};
+pub use template::{TemplateDefaults, TemplateList, TemplateParams, TemplateView};
 
 /// The longest prompt, in bytes.
 pub const PROMPT_LIMIT: usize = 1 << 20;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use glass_types::IdleWish;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +13,12 @@ pub struct CreateParams {
     /// Image to start from: `base` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Template to start from, in the place of an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Snapshot to start from, in the place of an image: a fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// Environment of every process in the sandbox. Names are `[A-Za-z_][A-Za-z0-9_]*`.
     pub env: BTreeMap<String, String>,
     /// Labels to find it by. At most 64, names up to 63 and values up to 255 characters.
@@ -20,6 +27,17 @@ pub struct CreateParams {
     pub limits: LimitsParams,
     /// Ports whose preview URLs the answer lists even while nothing listens there.
     pub ports: Vec<u16>,
+    /// `throw-away` or `writable`: what becomes of files outside of its home. `throw-away` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// `container`, `gvisor` or `microvm`: what stands between it and the host's kernel. `container` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
+    /// `public` or `private`: who may see its previews. `public` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<String>,
+    /// When it goes to rest. What is left out is the template's, then the server's.
+    pub idle: IdleWish,
 }
 
 /// Limits that a caller may set.
@@ -73,6 +91,18 @@ pub struct SandboxView {
     pub limits: LimitsView,
     /// Ports that were asked for at creation.
     pub ports: Vec<u16>,
+    /// The template it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The snapshot its files began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// `throw-away` or `writable`.
+    pub root: String,
+    /// `container`, `gvisor` or `microvm`.
+    pub isolation: String,
+    /// `public` or `private`.
+    pub visibility: String,
     /// Preview URL of its app.
     pub url: String,
     /// When it was made; milliseconds since 1970 UTC.

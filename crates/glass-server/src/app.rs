@@ -7,6 +7,7 @@ mod refusals;
 mod sandboxes;
 mod task_run;
 mod tasks;
+pub(crate) mod templates;
 pub(crate) mod validate;
 mod worker;
 

@@ -8,8 +8,10 @@ mod meta;
 mod refusal;
 mod router;
 mod sandboxes;
+mod snapshots;
 mod sse;
 mod tasks;
+mod templates;
 mod terminal;
 
 pub(crate) use auth::ApiToken;

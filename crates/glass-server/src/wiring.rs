@@ -251,6 +251,9 @@ impl Server {
                 if let Err(ApiError(problem)) = sandboxes.reconcile().await {
                     tracing::error!(error = %problem.detail, "sandboxes could not be reconciled");
                 }
+                if let Err(ApiError(problem)) = sandboxes.reconcile_snapshots().await {
+                    tracing::error!(error = %problem.detail, "snapshots could not be reconciled");
+                }
                 if let Err(ApiError(problem)) = tasks.resume().await {
                     tracing::error!(error = %problem.detail, "tasks could not be resumed");
                 }

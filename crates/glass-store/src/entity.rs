@@ -3,4 +3,6 @@
 pub(crate) mod agent_run;
 pub(crate) mod event;
 pub(crate) mod sandbox;
+pub(crate) mod snapshot;
 pub(crate) mod task;
+pub(crate) mod template;

@@ -13,7 +13,9 @@ mod entity;
 mod event;
 mod migration;
 mod sandbox;
+mod snapshot;
 mod task;
+mod template;
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -26,7 +28,9 @@ use sea_orm_migration::MigratorTrait;
 pub use agent_run::AgentRunRow;
 pub use event::EventRow;
 pub use sandbox::SandboxRow;
+pub use snapshot::{SnapshotRow, SnapshotState};
 pub use task::TaskRow;
+pub use template::TemplateRow;
 
 /// Milliseconds since 1970 UTC.
 pub type Millis = i64;

@@ -5,8 +5,10 @@
 
 mod bring_up;
 mod live;
+mod origin;
 mod proxy;
 mod reconcile;
+mod snapshots;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +32,6 @@ use crate::error::ApiError;
 
 /// How long processes have to end by themselves.
 const GRACE: Duration = Duration::from_secs(5);
-const DEFAULT_IMAGE: &str = "base";
 
 /// All sandboxes of this server.
 pub(crate) struct Sandboxes {
@@ -78,17 +79,24 @@ impl Sandboxes {
         self: &Arc<Self>,
         params: CreateParams,
     ) -> Result<SandboxRow, ApiError> {
-        let limits = validate::sandbox(&params)?;
-        let name = params.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-        let image = self.image(&name).await?;
+        let origin = self.origin(params).await?;
+        let params = origin.params;
+        let wishes = validate::sandbox(&params)?;
+        self.runtime.supports(wishes.isolation)?;
         let row = SandboxRow {
             env: params.env,
             labels: params.labels,
-            limits,
+            limits: wishes.limits,
             ports: params.ports,
+            template: params.template,
+            from_snapshot: origin.snapshot,
+            root: wishes.root,
+            isolation: wishes.isolation,
+            visibility: wishes.visibility,
+            idle: params.idle,
             ..SandboxRow::fresh(
-                name,
-                image.digest.to_string(),
+                origin.image,
+                origin.image_digest,
                 gateway_token(),
                 clock::now(),
             )
@@ -249,6 +257,11 @@ impl Sandboxes {
                 disk_bytes: row.limits.disk_bytes,
             },
             ports: row.ports,
+            template: row.template,
+            snapshot: row.from_snapshot.map(|id| id.to_string()),
+            root: row.root.to_string(),
+            isolation: row.isolation.to_string(),
+            visibility: row.visibility.to_string(),
             created_at: row.created_at,
         }
     }

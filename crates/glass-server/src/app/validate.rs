@@ -1,9 +1,10 @@
 //! What a new sandbox and a new task may look like. All wrong fields are named at once.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use glass_api::{CreateParams, FieldError, PROMPT_LIMIT, Problem};
-use glass_types::Limits;
+use glass_types::{Isolation, Limits, RootMode, Visibility};
 
 const LABELS: usize = 64;
 const ENV_BYTES: usize = 128 << 10;
@@ -46,6 +47,18 @@ impl Fields {
         value
     }
 
+    /// One of a few words; the usual one when none is given.
+    fn word<T: FromStr<Err = String> + Default>(&mut self, field: &str, given: Option<&str>) -> T {
+        match given.map(str::parse) {
+            None => T::default(),
+            Some(Ok(word)) => word,
+            Some(Err(message)) => {
+                self.wrong(field, given.unwrap_or_default(), message);
+                T::default()
+            }
+        }
+    }
+
     fn env(&mut self, given: &BTreeMap<String, String>) {
         for (name, value) in given {
             if !is_variable(name) {
@@ -81,9 +94,21 @@ impl Fields {
     }
 }
 
-/// The limits that a new sandbox gets.
-pub(super) fn sandbox(params: &CreateParams) -> Result<Limits, Problem> {
+/// What a new sandbox gets.
+#[derive(Debug)]
+pub(super) struct Wishes {
+    pub(super) limits: Limits,
+    pub(super) root: RootMode,
+    pub(super) isolation: Isolation,
+    pub(super) visibility: Visibility,
+}
+
+/// What a new sandbox gets, where all that was asked for can be had.
+pub(super) fn sandbox(params: &CreateParams) -> Result<Wishes, Problem> {
     let mut fields = Fields::default();
+    let root = fields.word("root", params.root.as_deref());
+    let isolation = fields.word("isolation", params.isolation.as_deref());
+    let visibility = fields.word("visibility", params.visibility.as_deref());
     fields.env(&params.env);
     for (name, value) in &params.env {
         if name.starts_with("GLASSHOUSE_") {
@@ -152,13 +177,33 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Limits, Problem> {
         ..default
     };
     fields.finish()?;
-    Ok(limits)
+    Ok(Wishes {
+        limits,
+        root,
+        isolation,
+        visibility,
+    })
 }
 
 /// Whether a program can be given this environment.
 pub(crate) fn env(given: &BTreeMap<String, String>) -> Result<(), Problem> {
     let mut fields = Fields::default();
     fields.env(given);
+    fields.finish()
+}
+
+/// Whether people can read these as name and description.
+pub(super) fn words(name: Option<&str>, description: Option<&str>) -> Result<(), Problem> {
+    let mut fields = Fields::default();
+    for (field, text, most) in [("name", name, 100), ("description", description, 2000)] {
+        let Some(text) = text else { continue };
+        if text.chars().count() > most {
+            fields.wrong(field, text, format!("at most {most} characters"));
+        }
+        if text.chars().any(|c| c.is_control() && c != '\n') {
+            fields.wrong(field, text, "no control characters");
+        }
+    }
     fields.finish()
 }
 
@@ -211,13 +256,15 @@ mod tests {
                 ..Default::default()
             },
             ports: vec![0],
-            image: None,
+            root: Some("golden".into()),
+            ..CreateParams::default()
         };
         let problem = sandbox(&params).unwrap_err();
         let fields: Vec<&str> = problem.errors.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(
             fields,
             [
+                "root",
                 "env",
                 "env.OK",
                 "labels",
@@ -231,7 +278,7 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         assert_eq!(
-            sandbox(&CreateParams::default()).unwrap(),
+            sandbox(&CreateParams::default()).unwrap().limits,
             Limits::default()
         );
     }

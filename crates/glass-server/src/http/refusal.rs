@@ -22,7 +22,8 @@ macro_rules! refusals {
 refusals! {
     /// Of what needs nothing but the token.
     Plain: ;
-    Create: InvalidJson InvalidInput TooLarge ImageNotFound DiskFull HostUnsupported;
+    Create: InvalidJson InvalidInput TooLarge ImageNotFound SnapshotNotFound TemplateNotFound DiskFull HostUnsupported
+        LowMemory;
     List: InvalidInput;
     /// Of what is read from the row of a sandbox.
     Row: SandboxNotFound;
@@ -40,6 +41,17 @@ refusals! {
     /// Of what is about a task.
     Task: TaskNotFound InvalidInput;
     Cancel: TaskNotFound DiskFull;
+    TakeSnapshot: InvalidJson InvalidInput TooLarge SandboxNotFound StateConflict DiskFull HostUnsupported;
+    Restore: InvalidJson InvalidInput TooLarge SandboxNotFound SnapshotNotFound StateConflict ImageNotFound DiskFull
+        HostUnsupported LowMemory;
+    Fork: InvalidJson InvalidInput TooLarge SandboxNotFound StateConflict ImageNotFound DiskFull HostUnsupported
+        LowMemory;
+    /// Of what is about a snapshot.
+    Snapshot: SnapshotNotFound InvalidInput;
+    DeleteSnapshot: SnapshotNotFound InvalidInput StateConflict DiskFull;
+    PutTemplate: InvalidJson InvalidInput TooLarge SnapshotNotFound ImageNotFound DiskFull HostUnsupported;
+    /// Of what is about a template.
+    Template: TemplateNotFound InvalidInput;
 }
 
 /// One response per status, each with its codes.

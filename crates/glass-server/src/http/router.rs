@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{auth, exec, files, meta, sandboxes, tasks, terminal};
+use super::{auth, exec, files, meta, sandboxes, snapshots, tasks, templates, terminal};
 use crate::app::{Sandboxes, Tasks};
 use crate::error::ApiError;
 
@@ -76,6 +76,13 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::events))
         .routes(routes!(tasks::cancel))
+        .routes(routes!(snapshots::take))
+        .routes(routes!(snapshots::restore))
+        .routes(routes!(snapshots::fork))
+        .routes(routes!(snapshots::list))
+        .routes(routes!(snapshots::get, snapshots::delete))
+        .routes(routes!(templates::list))
+        .routes(routes!(templates::put, templates::get, templates::delete))
         .routes(routes!(meta::images))
         .routes(routes!(meta::agents))
         .routes(routes!(meta::version))

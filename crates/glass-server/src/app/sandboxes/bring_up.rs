@@ -11,7 +11,7 @@ use super::{Sandboxes, spec};
 use crate::error::ApiError;
 
 impl Sandboxes {
-    pub(super) async fn image(&self, name: &str) -> Result<Image, ApiError> {
+    pub(crate) async fn image(&self, name: &str) -> Result<Image, ApiError> {
         let (images, name) = (self.images.clone(), name.to_owned());
         let get = tokio::task::spawn_blocking(move || images.get(&name)).await;
         Ok(get.map_err(|error| ApiError(crate::error::internal(&error)))??)

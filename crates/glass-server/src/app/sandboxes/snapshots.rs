@@ -1,0 +1,318 @@
+//! Snapshots of sandboxes: taking, putting back, beginning others with them, removing.
+//!
+//! The row is written before the files are kept and changed before they go, so a server killed in between finds what to
+//! finish. A snapshot outlives its sandbox.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use glass_api::{Code, CreateParams, ForkParams, Problem, SnapshotParams};
+use glass_runtime::{RuntimeError, Snapshots};
+use glass_store::{SandboxRow, SnapshotRow, SnapshotState};
+use glass_types::{SandboxId, SandboxState, SnapshotId, Transition};
+
+use super::{GRACE, Sandboxes};
+use crate::app::validate;
+use crate::clock;
+use crate::error::ApiError;
+
+/// How long the snapshot of a fork is kept when the server is killed in the middle.
+const FORK_LASTS: Duration = Duration::from_secs(60 * 60);
+/// Milliseconds of a hundred years: longer is a mistake.
+const LONGEST: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+impl Sandboxes {
+    /// The ability to make snapshots, or why there is none.
+    pub(super) fn snapshots(&self) -> Result<&dyn Snapshots, ApiError> {
+        self.runtime.snapshots().ok_or_else(|| {
+            let problem = Problem::new(
+                Code::HostUnsupported,
+                format!(
+                    "the {} runtime cannot make snapshots here",
+                    self.runtime.name()
+                ),
+            );
+            problem
+                .with_remedy("`glasshouse doctor` says what this machine lacks")
+                .into()
+        })
+    }
+
+    /// Keeps the files of a sandbox as they are now, and answers when they are on disk.
+    pub(crate) async fn take_snapshot(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        params: SnapshotParams,
+    ) -> Result<SnapshotRow, ApiError> {
+        validate::words(params.name.as_deref(), params.description.as_deref())?;
+        if let Some(ms) = params
+            .expires_in_ms
+            .filter(|ms| !(1..=LONGEST).contains(ms))
+        {
+            return Err(Problem::field("expires_in_ms", ms, format!("give 1 to {LONGEST}")).into());
+        }
+        self.snapshots()?;
+        let id = id.clone();
+        self.detached(|this| async move {
+            let _turn = this.live.turn(&id).await;
+            let sandbox = this.get(&id).await?;
+            this.keep(&sandbox, params).await
+        })
+        .await
+    }
+
+    /// Keeps the files of a sandbox, in our turn.
+    async fn keep(
+        &self,
+        sandbox: &SandboxRow,
+        params: SnapshotParams,
+    ) -> Result<SnapshotRow, ApiError> {
+        match sandbox.state {
+            SandboxState::Running
+            | SandboxState::Frozen
+            | SandboxState::Stopped
+            | SandboxState::Failed => {}
+            SandboxState::Creating | SandboxState::Archived | SandboxState::Destroying => {
+                let detail = format!(
+                    "sandbox {} is {}: its files are not here",
+                    sandbox.id, sandbox.state
+                );
+                let problem = Problem::new(Code::StateConflict, detail);
+                return Err(problem
+                    .with_remedy(format!("start it with `glasshouse start {}`", sandbox.id))
+                    .into());
+            }
+        }
+        let now = clock::now();
+        let expires_at = params
+            .expires_in_ms
+            .map(|ms| now.saturating_add_unsigned(ms));
+        let row = SnapshotRow {
+            id: SnapshotId::random(),
+            state: SnapshotState::Taking,
+            sandbox: Some(sandbox.id.clone()),
+            name: params.name,
+            description: params.description,
+            image: sandbox.image.clone(),
+            image_digest: sandbox.image_digest.clone(),
+            root: sandbox.root,
+            bytes: 0,
+            created_at: now,
+            expires_at,
+        };
+        self.store.insert_snapshot(&row).await?;
+        match self.snapshots()?.take(&sandbox.id, &row.id).await {
+            Ok(status) => self.store.snapshot_taken(&row.id, status.bytes).await?,
+            Err(error) => {
+                if let Err(ApiError(problem)) = self.drop_snapshot(&row.id).await {
+                    tracing::warn!(snapshot.id = %row.id, error = %problem.detail, "a snapshot that failed is removed later");
+                }
+                return Err(error.into());
+            }
+        }
+        self.snapshot(&row.id).await
+    }
+
+    /// The row of a snapshot.
+    pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<SnapshotRow, ApiError> {
+        self.store
+            .snapshot(id)
+            .await?
+            .ok_or_else(|| unknown_snapshot(id))
+    }
+
+    /// All snapshots, or those of one sandbox, the newest first.
+    pub(crate) async fn list_snapshots(
+        &self,
+        sandbox: Option<&SandboxId>,
+    ) -> Result<Vec<SnapshotRow>, ApiError> {
+        Ok(self.store.snapshots(sandbox).await?)
+    }
+
+    /// Puts the files of a snapshot in the place of a sandbox's own. One that runs is stopped for it and runs again
+    /// after it.
+    pub(crate) async fn restore(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        snapshot: &str,
+    ) -> Result<SandboxRow, ApiError> {
+        let snapshot = self.ready_snapshot("snapshot", snapshot).await?;
+        let id = id.clone();
+        self.detached(|this| async move {
+            let _turn = this.live.turn(&id).await;
+            let mut row = this.get(&id).await?;
+            this.may_restore(&row, &snapshot).await?;
+            let was_up = matches!(row.state, SandboxState::Running | SandboxState::Frozen);
+            let stopped = row.state.after(Transition::Stop)?;
+            this.store
+                .move_sandbox(&id, row.state, stopped, None)
+                .await?;
+            row.state = stopped;
+            this.live.detach(&id);
+            match this.runtime.stop(&id, GRACE).await {
+                Ok(()) | Err(RuntimeError::Unknown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            this.snapshots()?.restore(&id, &snapshot.id).await?;
+            if was_up {
+                this.restart(&row).await?;
+            }
+            this.get(&id).await
+        })
+        .await
+    }
+
+    async fn may_restore(&self, row: &SandboxRow, from: &SnapshotRow) -> Result<(), ApiError> {
+        if from.image_digest != row.image_digest {
+            let detail = format!(
+                "snapshot {} was made over another image ({}) than sandbox {} ({})",
+                from.id, from.image, row.id, row.image
+            );
+            let problem = Problem::new(Code::StateConflict, detail);
+            return Err(problem
+                .with_remedy("make a new sandbox from the snapshot instead")
+                .into());
+        }
+        // A turn would go on over files that it has not written.
+        if !self.store.open_tasks_of(&row.id).await?.is_empty() {
+            let detail = format!("an agent works in sandbox {}", row.id);
+            let problem = Problem::new(Code::StateConflict, detail);
+            return Err(problem
+                .with_remedy("wait until it has ended, or cancel its task")
+                .into());
+        }
+        Ok(())
+    }
+
+    /// Makes a new sandbox with the files, environment, limits and policies that this one has now.
+    pub(crate) async fn fork(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        params: ForkParams,
+    ) -> Result<SandboxRow, ApiError> {
+        let row = self.get(id).await?;
+        let snapshot = SnapshotParams {
+            name: Some(format!("fork of {id}")),
+            expires_in_ms: u64::try_from(FORK_LASTS.as_millis()).ok(),
+            ..SnapshotParams::default()
+        };
+        let snapshot = self.take_snapshot(id, snapshot).await?;
+        let created = self
+            .create(CreateParams {
+                snapshot: Some(snapshot.id.to_string()),
+                ..like(&row, params)
+            })
+            .await;
+        // Its blocks are the new sandbox's own now.
+        self.delete_snapshot(&snapshot.id).await?;
+        created
+    }
+
+    /// Removes a snapshot that no template needs.
+    pub(crate) async fn delete_snapshot(&self, id: &SnapshotId) -> Result<(), ApiError> {
+        self.snapshot(id).await?;
+        let templates = self.store.templates().await?;
+        if let Some(template) = templates.iter().find(|t| t.snapshot.as_ref() == Some(id)) {
+            let detail = format!("template {} needs snapshot {id}", template.name);
+            let problem = Problem::new(Code::StateConflict, detail);
+            return Err(problem.with_remedy("remove the template first").into());
+        }
+        self.drop_snapshot(id).await
+    }
+
+    /// Row, world, row: what is half removed says so.
+    async fn drop_snapshot(&self, id: &SnapshotId) -> Result<(), ApiError> {
+        self.store.snapshot_going(id).await?;
+        match self.snapshots()?.delete(id).await {
+            Ok(()) | Err(RuntimeError::UnknownSnapshot(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.store.delete_snapshot(id).await?)
+    }
+
+    /// Finishes what a killed server has begun, removes what no row knows, and what has had its time.
+    pub(crate) async fn reconcile_snapshots(&self) -> Result<(), ApiError> {
+        let Some(snapshots) = self.runtime.snapshots() else {
+            return Ok(());
+        };
+        // The world before the rows: a snapshot has its row before it is in the world.
+        let world: HashMap<SnapshotId, u64> = snapshots
+            .list()
+            .await?
+            .into_iter()
+            .map(|status| (status.id, status.bytes))
+            .collect();
+        let rows = self.store.snapshots(None).await?;
+        let known: HashSet<&SnapshotId> = rows.iter().map(|row| &row.id).collect();
+        for stray in world.keys().filter(|id| !known.contains(id)) {
+            tracing::warn!(snapshot.id = %stray, "removing a snapshot that no row knows");
+            snapshots.delete(stray).await?;
+        }
+        let templates = self.store.templates().await?;
+        for row in rows {
+            let is_needed = templates
+                .iter()
+                .any(|t| t.snapshot.as_ref() == Some(&row.id));
+            let has_had_its_time = row.expires_at.is_some_and(|at| at <= clock::now());
+            match row.state {
+                SnapshotState::Taking => self.finish_taking(&row, world.get(&row.id)).await?,
+                SnapshotState::Deleting => self.drop_snapshot(&row.id).await?,
+                SnapshotState::Ready if has_had_its_time && !is_needed => {
+                    self.drop_snapshot(&row.id).await?;
+                }
+                SnapshotState::Ready => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One that is being taken right now is left to whoever takes it.
+    async fn finish_taking(&self, row: &SnapshotRow, bytes: Option<&u64>) -> Result<(), ApiError> {
+        let _turn = match &row.sandbox {
+            Some(sandbox) => match self.live.try_turn(sandbox) {
+                Some(turn) => Some(turn),
+                None => return Ok(()),
+            },
+            None => None,
+        };
+        match bytes {
+            Some(bytes) => Ok(self.store.snapshot_taken(&row.id, *bytes).await?),
+            // The row may be younger than the look at the world.
+            None => match self.snapshot(&row.id).await {
+                Ok(now) if now.state == SnapshotState::Taking => self.drop_snapshot(&row.id).await,
+                Ok(_) | Err(_) => Ok(()),
+            },
+        }
+    }
+}
+
+/// What it takes to make a sandbox that is like another.
+fn like(row: &SandboxRow, params: ForkParams) -> CreateParams {
+    CreateParams {
+        env: row.env.clone(),
+        labels: params.labels.unwrap_or_else(|| row.labels.clone()),
+        limits: glass_api::LimitsParams {
+            memory_bytes: Some(row.limits.memory_bytes),
+            cpu_millis: Some(row.limits.cpu_millis),
+            pids: Some(row.limits.pids),
+            disk_bytes: Some(row.limits.disk_bytes),
+        },
+        ports: row.ports.clone(),
+        root: Some(row.root.to_string()),
+        isolation: Some(row.isolation.to_string()),
+        visibility: Some(row.visibility.to_string()),
+        idle: row.idle,
+        ..CreateParams::default()
+    }
+}
+
+fn unknown_snapshot(id: &SnapshotId) -> ApiError {
+    let problem = Problem::new(
+        Code::SnapshotNotFound,
+        format!("snapshot {id} was not found"),
+    );
+    problem
+        .with_remedy("`glasshouse snapshot ls` lists the snapshots that there are")
+        .into()
+}
