@@ -59,7 +59,7 @@ pub struct LimitsParams {
 }
 
 /// The limits that are in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LimitsView {
     /// Memory and swap together, in bytes.
     pub memory_bytes: u64,
@@ -72,7 +72,7 @@ pub struct LimitsView {
 }
 
 /// A sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SandboxView {
     /// Its id.
     pub id: String,

@@ -65,27 +65,13 @@ fn choose(sandboxes: Vec<SandboxView>, text: &str) -> Result<SandboxView, Failur
 
 #[cfg(test)]
 mod tests {
-    use glass_api::LimitsView;
-
     use super::*;
 
     fn sandbox(id: &str, created_at: i64) -> SandboxView {
         SandboxView {
             id: id.to_owned(),
-            state: "running".to_owned(),
-            reason: None,
-            image: "base".to_owned(),
-            env: std::collections::BTreeMap::new(),
-            labels: std::collections::BTreeMap::new(),
-            limits: LimitsView {
-                memory_bytes: 1,
-                cpu_millis: 1,
-                pids: 1,
-                disk_bytes: 1,
-            },
-            ports: Vec::new(),
-            url: String::new(),
             created_at,
+            ..SandboxView::default()
         }
     }
 
