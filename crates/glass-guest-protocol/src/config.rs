@@ -36,7 +36,7 @@ pub struct GuestConfig {
 pub enum Listen {
     /// An inherited, bound and listening unix socket. Its path is outside the sandbox.
     Fd(i32),
-    /// A path to bind (sim).
+    /// A path to bind. The socket is there only once it listens, and whoever reaches the path may connect.
     Path(PathBuf),
 }
 

@@ -13,6 +13,7 @@ pub mod filesystem;
 mod info;
 pub mod ports;
 pub mod process;
+pub mod tunnel;
 
 pub use config::{GuestConfig, Listen, RunAs};
 pub use info::GuestInfo;

@@ -19,6 +19,7 @@ mod reply;
 mod server;
 mod startup;
 mod tree;
+mod tunnel;
 
 use std::process::ExitCode;
 use std::time::Duration;

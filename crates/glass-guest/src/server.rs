@@ -1,10 +1,11 @@
 //! The guest's HTTP server: one router for all services.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::time::Duration;
 
 use glass_guest_protocol::connect::{Empty, RpcError};
-use glass_guest_protocol::{GuestConfig, Listen};
+use glass_guest_protocol::{GuestConfig, Listen, tunnel::PATH as TUNNEL};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,25 +15,32 @@ use tokio::net::UnixListener;
 use crate::guest::Guest;
 use crate::reply::{self, Reply};
 use crate::startup::{self, StartError};
-use crate::{agent, app, fault, files, ports, process};
+use crate::{agent, app, fault, files, ports, process, tunnel};
 
 pub(crate) fn listen(config: &GuestConfig) -> Result<UnixListener, StartError> {
     let listener = match &config.listen {
         Listen::Fd(fd) => std::os::unix::net::UnixListener::from(startup::inherited(*fd)?),
         Listen::Path(path) => {
-            // One that a guest before us left behind; its directory is the runtime's, which starts one guest at a time.
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StartError::step(path.display().to_string(), error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-            std::os::unix::net::UnixListener::bind(path)
-                .map_err(|error| StartError::step(path.display().to_string(), error))?
+            bind(path).map_err(|error| StartError::step(path.display().to_string(), error))?
         }
     };
     listener.set_nonblocking(true)?;
     Ok(UnixListener::from_std(listener)?)
+}
+
+/// Binds aside and renames, so that whoever waits for the socket finds it only when it listens. One that a guest before
+/// us left behind is replaced.
+fn bind(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fresh = path.with_extension("new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o666))?;
+    std::fs::rename(&fresh, path)?;
+    Ok(listener)
 }
 
 pub(crate) async fn serve(listener: UnixListener, guest: Guest) -> Infallible {
@@ -53,6 +61,7 @@ pub(crate) async fn serve(listener: UnixListener, guest: Guest) -> Infallible {
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(60))
                 .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
                 .await;
         });
     }
@@ -64,6 +73,7 @@ async fn route(guest: &Guest, request: Request<Incoming>) -> Reply {
         (&Method::GET, "/health") => return reply::status(StatusCode::NO_CONTENT),
         (&Method::GET, "/files") => return files::read(guest, request).await,
         (&Method::POST, "/files") => return files::write(guest, request).await,
+        (&Method::GET, path) if path.starts_with(TUNNEL) => return tunnel::open(request).await,
         (&Method::POST, _) => {}
         _ => return reply::refuse(&fault::not_found(format!("no resource at {path:?}"))),
     }

@@ -11,6 +11,7 @@ mod process;
 mod programs;
 pub mod sim;
 mod socket;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -21,6 +22,8 @@ use glass_types::{Isolation, Limits, RootMode, SandboxId, SnapshotId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 mod guest;
+
+pub use tunnel::tunnel;
 
 pub use guest::{
     ExecOutput, ExecRequest, FileStream, GuestClient, GuestError, GuestStream, MAX_OUTPUT,

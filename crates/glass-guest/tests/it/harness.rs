@@ -59,8 +59,8 @@ impl Runtime for Socket {
     async fn exited(&self, _: &SandboxId) -> Result<(), RuntimeError> {
         unused()
     }
-    async fn connect(&self, _: &SandboxId, _: u16) -> Result<BoxStream, RuntimeError> {
-        unused()
+    async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
+        glass_runtime::tunnel(self.guest(id).await?, id, port).await
     }
     async fn guest(&self, _: &SandboxId) -> Result<BoxStream, RuntimeError> {
         let stream = UnixStream::connect(&self.0)
@@ -78,6 +78,7 @@ impl Runtime for Socket {
 
 pub(crate) struct Guest {
     pub(crate) client: GuestClient,
+    pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) process: Child,
     directory: tempfile::TempDir,
 }
@@ -94,9 +95,10 @@ impl Guest {
         std::fs::create_dir(directory.path().join("state")).unwrap();
         fill(&directory.path().join("home/workspace"));
         let process = spawn(directory.path());
-        let runtime = Arc::new(Socket(directory.path().join("guest.sock")));
+        let runtime: Arc<dyn Runtime> = Arc::new(Socket(directory.path().join("guest.sock")));
         let guest = Self {
-            client: GuestClient::new(runtime, SandboxId::random()),
+            client: GuestClient::new(Arc::clone(&runtime), SandboxId::random()),
+            runtime,
             process,
             directory,
         };

@@ -8,3 +8,4 @@ mod gateway;
 mod harness;
 mod ports;
 mod processes;
+mod tunnel;
