@@ -1,4 +1,4 @@
-//! Puts the recipe of the base image into the program, so that `glasshouse up` finds it wherever the program is.
+//! Puts the recipe of the base image and the templates into the program, so that it has them wherever it is.
 
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -6,10 +6,16 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/base");
-    println!("cargo::rerun-if-changed={}", recipe.display());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    include(&root.join("images/base"), "recipe.rs")?;
+    include(&root.join("templates"), "templates.rs")
+}
+
+/// Writes the files of a directory as a list of names, modes and contents.
+fn include(directory: &Path, name: &str) -> io::Result<()> {
+    println!("cargo::rerun-if-changed={}", directory.display());
     let mut files = Vec::new();
-    collect(&recipe, &recipe, &mut files)?;
+    collect(directory, directory, &mut files)?;
     files.sort();
     let mut code = String::from("&[\n");
     for (name, path) in &files {
@@ -19,7 +25,7 @@ fn main() -> io::Result<()> {
     }
     code.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names the output directory"));
-    fs::write(out.join("recipe.rs"), code)
+    fs::write(out.join(name), code)
 }
 
 fn collect(root: &Path, directory: &Path, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {

@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod keep;
+
+pub(crate) use keep::{
+    ForkArguments, SaveArguments, SnapshotCommand, TakeArguments, TemplateCommand,
+};
+
 /// Describe an app; watch a coding agent build it in a sandbox of its own; use it at its own URL.
 #[derive(Debug, Parser)]
 #[command(
@@ -77,6 +83,14 @@ pub(crate) enum Command {
     Start(Sandboxes),
     /// Remove sandboxes and their files
     Rm(RmArguments),
+    /// Make a new sandbox with the files that another has now
+    Fork(ForkArguments),
+    /// Keep the files of a sandbox, and go back to them
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Make, list and remove the templates that sandboxes start from
+    #[command(subcommand)]
+    Template(TemplateCommand),
     /// Make, fetch, list and remove the images that sandboxes start from
     #[command(subcommand)]
     Image(ImageCommand),
@@ -166,13 +180,19 @@ pub(crate) struct Work {
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArguments {
-    /// What to build; `-` reads it from standard input
-    pub(crate) prompt: String,
+    /// What to build; `-` reads it from standard input; without it there is a sandbox and no agent at work
+    pub(crate) prompt: Option<String>,
     #[command(flatten)]
     pub(crate) work: Work,
     /// The image to start from
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["template", "snapshot"])]
     pub(crate) image: Option<String>,
+    /// The template to start from
+    #[arg(long, short, value_name = "NAME", conflicts_with = "snapshot")]
+    pub(crate) template: Option<String>,
+    /// The snapshot to start from
+    #[arg(long, value_name = "ID")]
+    pub(crate) snapshot: Option<String>,
     /// Environment of every process in the sandbox
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) env: Vec<(String, String)>,
