@@ -27,10 +27,12 @@ pub struct CreateParams {
     pub limits: LimitsParams,
     /// Ports whose preview URLs the answer lists even while nothing listens there.
     pub ports: Vec<u16>,
-    /// `throw-away` or `writable`: what becomes of files outside of its home. `throw-away` unless given.
+    /// What becomes of files outside of its home: `throw-away` unless given, or `writable`, where `sudo` works and what
+    /// it installs stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
-    /// `container`, `gvisor` or `microvm`: what stands between it and the host's kernel. `container` unless given.
+    /// What stands between it and the host's kernel: `container` unless given, `gvisor` or `microvm`. Refused where the
+    /// host cannot give it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation: Option<String>,
     /// `public` or `private`: who may see its previews. `public` unless given.
@@ -56,6 +58,15 @@ pub struct LimitsParams {
     /// Disk in bytes. From 64 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<u64>,
+    /// Share of the CPU while there is not enough for all, 1 to 10000; 100 is an equal one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<u32>,
+    /// Open files of one process. From 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u32>,
+    /// Bytes per second to and from the network, each direction by itself. From 1 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_bytes_per_second: Option<u64>,
 }
 
 /// The limits that are in force.
@@ -69,6 +80,12 @@ pub struct LimitsView {
     pub pids: u32,
     /// Disk in bytes.
     pub disk_bytes: u64,
+    /// Share of the CPU while there is not enough for all; 100 is an equal one.
+    pub cpu_weight: u32,
+    /// Open files of one process.
+    pub open_files: u32,
+    /// Bytes per second to and from the network, each direction by itself.
+    pub network_bytes_per_second: u64,
 }
 
 /// A sandbox.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
@@ -12,24 +13,29 @@ const KEPT: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::CHOWN);
 
-const FILES: u64 = 65_536;
-
-/// No core dumps; open files as many as dev servers want, as far as the host allows.
-pub(crate) fn limit_resources() -> io::Result<()> {
+/// No core dumps; open files as many as given, as far as the host allows.
+pub(crate) fn limit_resources(open_files: u32) -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     rustix::process::setrlimit(Resource::Core, none)?;
-    let most = rustix::process::getrlimit(Resource::Nofile)
-        .maximum
-        .map_or(FILES, |maximum| maximum.min(FILES));
+    let wanted = u64::from(open_files);
+    let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+    // Root may raise its own limit, up to one of the kernel; a server that is less than that keeps to what it has.
+    match limit_files(wanted) {
+        Err(Errno::PERM) => limit_files(most.map_or(wanted, |most| most.min(wanted)))?,
+        other => other?,
+    }
+    Ok(())
+}
+
+fn limit_files(most: u64) -> Result<(), Errno> {
     let files = Rlimit {
         current: Some(most),
         maximum: Some(most),
     };
-    rustix::process::setrlimit(Resource::Nofile, files)?;
-    Ok(())
+    rustix::process::setrlimit(Resource::Nofile, files)
 }
 
 /// Takes user and group 0 of the user namespace that was entered; until then the process is nobody there.

@@ -62,7 +62,7 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
     sys::pass_as_three(given.listener.as_fd()).step("hand on the socket")?;
     if !spec.bare {
         sys::unshare_cgroups().step("make a cgroup namespace")?;
-        confine::limit_resources().step("set resource limits")?;
+        confine::limit_resources(spec.open_files).step("set resource limits")?;
         // The user namespace comes last. All others were made by the host's root and belong to it, so root in here has
         // no power over any of them: no mount, no interface, no host name.
         rustix::thread::move_into_link_name_space(

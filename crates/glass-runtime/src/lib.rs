@@ -246,12 +246,16 @@ pub trait Runtime: Send + Sync + Debug {
     fn supports(&self, isolation: Isolation) -> Result<(), RuntimeError> {
         match isolation {
             Isolation::Container => Ok(()),
-            Isolation::Gvisor | Isolation::MicroVm => Err(RuntimeError::Unsupported {
+            Isolation::Gvisor => Err(RuntimeError::Unsupported {
                 what: format!("the isolation tier {isolation}"),
                 remedy: format!(
                     "the {} runtime cannot give it; ask for another tier",
                     self.name()
                 ),
+            }),
+            Isolation::MicroVm => Err(RuntimeError::Unsupported {
+                what: format!("the isolation tier {isolation}"),
+                remedy: "there is no backend for it yet; ask for another tier".to_owned(),
             }),
         }
     }

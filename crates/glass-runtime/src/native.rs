@@ -149,6 +149,7 @@ impl NativeRuntime {
     }
 
     async fn create_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
+        self.supports(spec.isolation)?;
         let mut timings = Timings::begin();
         let dir = self.dir(&spec.id);
         if dir.record()?.is_some() {
@@ -173,6 +174,7 @@ impl NativeRuntime {
     }
 
     async fn start_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
+        self.supports(spec.isolation)?;
         let mut timings = Timings::begin();
         let dir = self.existing(&spec.id)?;
         if self.init(&spec.id, &dir)?.is_none() {
@@ -400,6 +402,20 @@ impl Runtime for NativeRuntime {
     async fn stats(&self, id: &SandboxId) -> Result<Stats, RuntimeError> {
         self.running(id)?;
         self.group(id).stats().map_err(step(id, "read usage"))
+    }
+
+    /// Without a turn: a sandbox that is woken meanwhile does not wait until the kernel is done.
+    async fn reclaim(&self, id: &SandboxId) -> Result<u64, RuntimeError> {
+        let group = self.group(id);
+        match self.running(id) {
+            Ok(_) if group.is_frozen().unwrap_or(false) => {}
+            // One that runs would only have it back at once, and one without processes has none.
+            Ok(_) | Err(RuntimeError::NotRunning(_)) => return Ok(0),
+            Err(e) => return Err(e),
+        }
+        blocking(move || group.reclaim())
+            .await
+            .map_err(step(id, "reclaim memory"))
     }
 
     async fn exited(&self, id: &SandboxId) -> Result<(), RuntimeError> {

@@ -166,6 +166,7 @@ impl Runtime for SimRuntime {
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        self.supports(spec.isolation)?;
         let dir = self.dir(&spec.id);
         for name in ["home/workspace", "state", "gateway"] {
             fs::DirBuilder::new()
@@ -178,6 +179,7 @@ impl Runtime for SimRuntime {
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        self.supports(spec.isolation)?;
         let _lock = self.changing.lock().await;
         let dir = self.existing(&spec.id)?;
         if matches!(self.running(&spec.id), Err(RuntimeError::NotRunning(_))) {

@@ -176,6 +176,7 @@ impl Group {
                 set(&dir, "memory.max", limits.memory_bytes)?;
                 set_if_there(&dir, "memory.swap.max", 0)?;
                 set(&dir, "cpu.max", format!("{quota} {PERIOD_USEC}"))?;
+                set(&dir, "cpu.weight", limits.cpu_weight.clamp(1, 10_000))?;
                 set(&dir, "pids.max", limits.pids)?;
             }
             Hierarchy::V1 {
@@ -189,6 +190,7 @@ impl Group {
                 let cpu = self.at(cpu);
                 set(&cpu, "cpu.cfs_period_us", PERIOD_USEC)?;
                 set(&cpu, "cpu.cfs_quota_us", quota)?;
+                set(&cpu, "cpu.shares", shares(limits.cpu_weight))?;
                 set(&self.at(pids), "pids.max", limits.pids)?;
             }
         }
@@ -235,6 +237,26 @@ impl Group {
         }
     }
 
+    /// Has the kernel drop or swap out what memory it can. Answers how many bytes that gave. No process is killed: the
+    /// kernel is asked, no limit is changed.
+    pub(super) fn reclaim(&self) -> io::Result<u64> {
+        let before = self.stats()?.memory_bytes;
+        let asked = match &self.hierarchy {
+            Hierarchy::V2 { root } => set_if_there(&self.at(root), "memory.reclaim", before),
+            Hierarchy::V1 { memory, .. } => set_if_there(&self.at(memory), "memory.force_empty", 0),
+        };
+        match asked {
+            // Less than all could be had, as is usual.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy
+                ) => {}
+            other => other?,
+        }
+        Ok(before.saturating_sub(self.stats()?.memory_bytes))
+    }
+
     /// What it uses now.
     pub(super) fn stats(&self) -> io::Result<Stats> {
         match &self.hierarchy {
@@ -276,6 +298,11 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// Version 1 counts shares where an equal one is 1024; the least weight is ten of them.
+fn shares(weight: u32) -> u64 {
+    u64::from(weight.clamp(1, 10_000)) * 1024 / 100
 }
 
 /// Makes `dir`, two levels below `mount`.

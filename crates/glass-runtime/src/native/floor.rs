@@ -57,6 +57,7 @@ impl NativeRuntime {
             uid_base: 0,
             cgroups: vec![],
             env: guest_env(&config),
+            open_files: 1024,
             bare: true,
         };
         let start = Instant::now();

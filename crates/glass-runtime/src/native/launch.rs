@@ -54,6 +54,7 @@ impl NativeRuntime {
             uid_base: record.uid_base,
             cgroups,
             env: guest_env(&guest_config(spec)),
+            open_files: spec.limits.open_files,
             bare: false,
         };
         timings.done("make control groups");

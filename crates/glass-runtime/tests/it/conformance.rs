@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glass_runtime::{Activity, GuestClient, RuntimeError};
-use glass_types::SandboxId;
+use glass_types::{Isolation, SandboxId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{Kind, World, shell, text};
@@ -36,6 +36,7 @@ both! {
     a_closed_port_is_named
     every_operation_may_be_repeated
     unknown_sandboxes_are_named
+    a_tier_that_is_not_offered_is_refused_by_name
     two_sandboxes_live_at_once
     the_end_of_a_guest_is_noticed
     a_frozen_sandbox_waits
@@ -205,6 +206,31 @@ async fn the_gateway_is_reached_and_bound_anew(world: &World) {
             .await;
         assert_eq!(text(&output), word, "{output:?}");
         serve.await.unwrap();
+    }
+}
+
+/// Not even a sandbox whose row was made where the tier was there is brought up without it.
+async fn a_tier_that_is_not_offered_is_refused_by_name(world: &World) {
+    for isolation in Isolation::ALL {
+        let offered = world.runtime.supports(isolation);
+        assert!(offered.is_ok() || isolation != Isolation::Container);
+        let Err(refusal) = offered else { continue };
+        let RuntimeError::Unsupported { what, remedy } = &refusal else {
+            panic!("{refusal}");
+        };
+        assert!(what.contains(isolation.as_str()), "{what}");
+        assert!(!remedy.is_empty());
+        let mut spec = world.spec();
+        spec.isolation = isolation;
+        let error = world.runtime.create(&spec).await.unwrap_err();
+        assert_eq!(error.to_string(), refusal.to_string());
+        assert_eq!(world.runtime.list().await.unwrap(), []);
+        spec.isolation = Isolation::Container;
+        world.runtime.create(&spec).await.unwrap();
+        spec.isolation = isolation;
+        let error = world.runtime.start(&spec).await.unwrap_err();
+        assert_eq!(error.to_string(), refusal.to_string());
+        world.runtime.destroy(&spec.id).await.unwrap();
     }
 }
 

@@ -15,6 +15,8 @@ async fn the_kernel_holds_a_sandbox_to_every_limit() {
             memory_bytes: 64 << 20,
             cpu_millis: 1500,
             pids: 70,
+            cpu_weight: 50,
+            open_files: 300,
             ..spec.limits
         };
         let sandbox = world.up_with(spec).await;
@@ -28,12 +30,44 @@ async fn the_kernel_holds_a_sandbox_to_every_limit() {
             Some(format!("{quota} {period}"))
         });
         assert_eq!(cpu.as_deref(), Some("150000 100000"));
+        let share = read("cpu.weight").or_else(|| read("cpu.shares"));
+        assert!(matches!(share.as_deref(), Some("50" | "512")), "{share:?}");
+        let files = sandbox
+            .shell("ulimit -Sn; ulimit -Hn; ulimit -Hn 301")
+            .await;
+        assert_eq!(text(&files), "300\n300\n", "{files:?}");
+        assert_ne!(files.exit_code, 0, "it raised its own limit");
         // A kernel may be without swap, and then has neither file.
         if let Some(swap) = read("memory.swap.max") {
             assert_eq!(swap, "0");
         } else if let Some(both) = read("memory.memsw.limit_in_bytes") {
             assert_eq!(both, "67108864");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_of_a_frozen_sandbox_is_given_back() {
+    World::run(Kind::Native, async |world| {
+        let sandbox = world.up().await;
+        let filled = sandbox
+            .shell("busybox dd if=/dev/urandom of=/home/dev/big bs=1M count=64 && busybox sync && busybox md5sum ~/big")
+            .await;
+        let before = text(&filled);
+        assert_eq!(filled.exit_code, 0, "{filled:?}");
+        assert_eq!(world.runtime.reclaim(&sandbox.id).await.unwrap(), 0, "it runs");
+        world.runtime.freeze(&sandbox.id).await.unwrap();
+        let used = world.runtime.stats(&sandbox.id).await.unwrap().memory_bytes;
+        let given = world.runtime.reclaim(&sandbox.id).await.unwrap();
+        let left = world.runtime.stats(&sandbox.id).await.unwrap().memory_bytes;
+        assert!(given >= 48 << 20, "{given} of {used} came back");
+        assert!(left <= used - (48 << 20), "{left} of {used} is left");
+        world.runtime.thaw(&sandbox.id).await.unwrap();
+        let after = sandbox.shell("busybox md5sum ~/big").await;
+        assert_eq!(text(&after), before);
+        world.runtime.stop(&sandbox.id, Duration::ZERO).await.unwrap();
+        assert_eq!(world.runtime.reclaim(&sandbox.id).await.unwrap(), 0);
     })
     .await;
 }

@@ -20,7 +20,7 @@ use glass_guest_protocol::WEB_PORT;
 use glass_image::{Image, ImageStore};
 use glass_runtime::{GuestClient, Runtime, RuntimeError, SandboxSpec};
 use glass_store::{SandboxRow, Store};
-use glass_types::{SandboxId, SandboxState, Transition};
+use glass_types::{Isolation, SandboxId, SandboxState, Transition};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,7 +82,7 @@ impl Sandboxes {
         let origin = self.origin(params).await?;
         let params = origin.params;
         let wishes = validate::sandbox(&params)?;
-        self.runtime.supports(wishes.isolation)?;
+        self.offers(wishes.isolation)?;
         let row = SandboxRow {
             env: params.env,
             labels: params.labels,
@@ -111,6 +111,18 @@ impl Sandboxes {
             this.get(&row.id).await
         })
         .await
+    }
+
+    /// A tier that the host cannot give is refused before there is a row.
+    fn offers(&self, isolation: Isolation) -> Result<(), Problem> {
+        let Err(error) = self.runtime.supports(isolation) else {
+            return Ok(());
+        };
+        let problem = Problem::field("isolation", isolation, error.to_string());
+        Err(match error {
+            RuntimeError::Unsupported { remedy, .. } => problem.with_remedy(remedy),
+            _ => problem,
+        })
     }
 
     /// The row of a sandbox.
@@ -255,6 +267,9 @@ impl Sandboxes {
                 cpu_millis: row.limits.cpu_millis,
                 pids: row.limits.pids,
                 disk_bytes: row.limits.disk_bytes,
+                cpu_weight: row.limits.cpu_weight,
+                open_files: row.limits.open_files,
+                network_bytes_per_second: row.limits.network_bytes_per_second,
             },
             ports: row.ports,
             template: row.template,

@@ -174,7 +174,27 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Wishes, Problem> {
             1 << 44,
             default.disk_bytes,
         ),
-        ..default
+        cpu_weight: fields.at_least(
+            "limits.cpu_weight",
+            wanted.cpu_weight,
+            1,
+            10_000,
+            default.cpu_weight,
+        ),
+        open_files: fields.at_least(
+            "limits.open_files",
+            wanted.open_files,
+            256,
+            1 << 20,
+            default.open_files,
+        ),
+        network_bytes_per_second: fields.at_least(
+            "limits.network_bytes_per_second",
+            wanted.network_bytes_per_second,
+            1 << 10,
+            1 << 40,
+            default.network_bytes_per_second,
+        ),
     };
     fields.finish()?;
     Ok(Wishes {
@@ -253,6 +273,9 @@ mod tests {
             limits: glass_api::LimitsParams {
                 memory_bytes: Some(1),
                 pids: Some(0),
+                cpu_weight: Some(10_001),
+                open_files: Some(255),
+                network_bytes_per_second: Some(0),
                 ..Default::default()
             },
             ports: vec![0],
@@ -270,7 +293,10 @@ mod tests {
                 "labels",
                 "ports",
                 "limits.memory_bytes",
-                "limits.pids"
+                "limits.pids",
+                "limits.cpu_weight",
+                "limits.open_files",
+                "limits.network_bytes_per_second"
             ]
         );
     }

@@ -46,6 +46,50 @@ async fn bodies_that_are_not_as_documented_are_refused() {
     .await;
 }
 
+/// The simulated runtime isolates nothing, so it has no tier but the lowest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tier_that_the_host_cannot_give_is_refused_and_never_lowered() {
+    World::run(async |world| {
+        let client = world.client();
+        for tier in ["gvisor", "microvm"] {
+            let answer = client
+                .post("/v1/sandboxes", json!({ "isolation": tier }))
+                .await;
+            answer.is_problem(422, "invalid_input").advises("tier");
+            assert_eq!(answer.json["errors"][0]["field"], "isolation");
+            assert_eq!(answer.json["errors"][0]["value"], tier);
+        }
+        nothing_was_made(world).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_says_how_it_is_sealed() {
+    World::run(async |world| {
+        let client = world.client();
+        let wanted = json!({
+            "root": "writable", "isolation": "container",
+            "limits": { "cpu_weight": 50, "open_files": 300, "network_bytes_per_second": 4096 }
+        });
+        let made = client.post("/v1/sandboxes", wanted.clone()).await;
+        let id = made.json["id"].as_str().unwrap().to_owned();
+        let shown = client.get(&format!("/v1/sandboxes/{id}")).await;
+        for answer in [made, shown] {
+            for field in ["root", "isolation"] {
+                assert_eq!(answer.json[field], wanted[field]);
+            }
+            for limit in ["cpu_weight", "open_files", "network_bytes_per_second"] {
+                assert_eq!(answer.json["limits"][limit], wanted["limits"][limit]);
+            }
+        }
+        let plain = client.post("/v1/sandboxes", json!({})).await;
+        assert_eq!(plain.json["root"], "throw-away");
+        assert_eq!(plain.json["isolation"], "container");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_fields_of_a_sandbox_are_all_named() {
     World::run(async |world| {

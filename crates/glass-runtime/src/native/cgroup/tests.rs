@@ -54,6 +54,7 @@ fn v2_hands_on_the_controllers_and_sets_every_limit() {
         memory_bytes: 64 << 20,
         cpu_millis: 1500,
         pids: 70,
+        cpu_weight: 50,
         ..Limits::default()
     };
     assert_eq!(group.make(&limits).unwrap(), std::slice::from_ref(&own));
@@ -67,9 +68,16 @@ fn v2_hands_on_the_controllers_and_sets_every_limit() {
         ("memory.swap.max", "0"),
         ("cpu.max", "150000 100000"),
         ("pids.max", "70"),
+        ("cpu.weight", "50"),
     ] {
         assert_eq!(read(own.join(file)), value, "{file}");
     }
+}
+
+#[test]
+fn an_equal_weight_is_an_equal_share_and_none_is_too_small() {
+    assert_eq!((shares(100), shares(50)), (1024, 512));
+    assert_eq!((shares(0), shares(1), shares(u32::MAX)), (10, 10, 102_400));
 }
 
 #[test]

@@ -101,6 +101,11 @@ fn limits(own: LimitsParams, template: LimitsParams) -> LimitsParams {
         cpu_millis: own.cpu_millis.or(template.cpu_millis),
         pids: own.pids.or(template.pids),
         disk_bytes: own.disk_bytes.or(template.disk_bytes),
+        cpu_weight: own.cpu_weight.or(template.cpu_weight),
+        open_files: own.open_files.or(template.open_files),
+        network_bytes_per_second: own
+            .network_bytes_per_second
+            .or(template.network_bytes_per_second),
     }
 }
 
