@@ -4,6 +4,10 @@ mod guest_problem;
 mod open_tasks;
 mod previews;
 mod refusals;
+#[expect(
+    dead_code,
+    reason = "idle policies and the edge use the rest of it next"
+)]
 mod sandboxes;
 mod task_run;
 mod tasks;
@@ -15,5 +19,7 @@ pub(crate) use guest_problem::guest_problem;
 pub(crate) use open_tasks::Hold;
 pub(crate) use previews::Previews;
 pub(crate) use refusals::Refusals;
-pub(crate) use sandboxes::Sandboxes;
+#[expect(unused_imports, reason = "the edge shows it next")]
+pub(crate) use sandboxes::WakeStep;
+pub(crate) use sandboxes::{Attached, Awake, Down, Sandboxes, Use, UseKind};
 pub(crate) use tasks::Tasks;

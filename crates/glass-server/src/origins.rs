@@ -38,7 +38,10 @@ impl Origins for SandboxOrigins {
         match self.0.runtime().connect(sandbox, port).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(RuntimeError::PortClosed { .. }) => {
-                let open = self.0.guest_of(sandbox).ports().await.unwrap_or_default();
+                let open = match self.0.guest(sandbox).await {
+                    Ok(guest) => guest.ports().await.unwrap_or_default(),
+                    Err(_) => Vec::new(),
+                };
                 let open = open.into_iter().map(|port| port.port).collect();
                 Err(Unreachable::PortClosed {
                     sandbox: sandbox.clone(),

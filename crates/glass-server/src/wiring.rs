@@ -145,6 +145,7 @@ impl Config {
             tracker.clone(),
             shutdown.clone(),
         ));
+        sandboxes.load().await?;
         let tasks = Arc::new(Tasks::new(
             store.clone(),
             Arc::clone(&sandboxes),

@@ -4,27 +4,33 @@
 //! of its own, so a caller who hangs up does not leave it half done.
 
 mod bring_up;
-mod live;
+mod driver;
 mod origin;
 mod proxy;
 mod reconcile;
 mod snapshots;
+mod trouble;
+mod uses;
+mod wake;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use glass_api::{Code, CreateParams, LimitsView, Problem, SandboxView};
 use glass_gateway::{EgressMode, Gateway};
 use glass_guest_protocol::WEB_PORT;
 use glass_image::{Image, ImageStore};
-use glass_runtime::{GuestClient, Runtime, RuntimeError, SandboxSpec};
+use glass_runtime::{Runtime, RuntimeError, SandboxSpec};
 use glass_store::{SandboxRow, Store};
-use glass_types::{Isolation, SandboxId, SandboxState, Transition};
+use glass_types::{IdlePolicy, Isolation, SandboxId, SandboxState, Transition};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use live::Live;
+pub(crate) use driver::{Attached, Down};
+use driver::{Driver, Drivers, Turn};
+pub(crate) use uses::{Awake, Use, UseKind};
+pub(crate) use wake::WakeStep;
 
 use super::{Previews, validate};
 use crate::clock;
@@ -42,9 +48,7 @@ pub(crate) struct Sandboxes {
     previews: Previews,
     /// TCP port on the sandbox's loopback at which its guest offers the gateway; 0 lets the guest choose.
     gateway_port: u16,
-    live: Arc<Live>,
-    /// Sandboxes whose creation failed and whose rows could not be removed yet.
-    doomed: Mutex<HashSet<SandboxId>>,
+    drivers: Drivers,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -67,11 +71,35 @@ impl Sandboxes {
             gateway,
             previews,
             gateway_port,
-            live: Arc::default(),
-            doomed: Mutex::default(),
+            drivers: Drivers::default(),
             tracker,
             shutdown,
         }
+    }
+
+    /// Makes a driver for each row there is. Before anything else is asked.
+    pub(crate) async fn load(&self) -> Result<(), glass_store::StoreError> {
+        for row in self.store.sandboxes().await? {
+            self.drivers.add(self.driver_of(&row));
+        }
+        Ok(())
+    }
+
+    fn driver_of(&self, row: &SandboxRow) -> Driver {
+        let policy = IdlePolicy::default().with(row.idle);
+        Driver::new(row, policy, Arc::clone(&self.runtime))
+    }
+
+    /// The driver of a sandbox.
+    fn driver(&self, id: &SandboxId) -> Result<Arc<Driver>, ApiError> {
+        self.drivers.get(id).ok_or_else(|| not_found(id))
+    }
+
+    /// Waits for one's turn to change a sandbox.
+    async fn turn(&self, id: &SandboxId) -> Result<(Arc<Driver>, Turn), ApiError> {
+        let driver = self.driver(id)?;
+        let turn = driver.turn().await;
+        Ok((driver, turn))
     }
 
     /// Makes a sandbox and answers when its guest does. When that fails nothing is left of it.
@@ -102,10 +130,14 @@ impl Sandboxes {
             )
         };
         self.detached(|this| async move {
-            let _turn = this.live.turn(&row.id).await;
-            this.store.insert_sandbox(&row).await?;
-            if let Err(error) = this.bring_up(&row).await {
-                this.discard(&row.id).await;
+            let driver = this.drivers.add(this.driver_of(&row));
+            let _turn = driver.turn().await;
+            if let Err(error) = this.store.insert_sandbox(&row).await {
+                this.drivers.remove(&row.id);
+                return Err(error.into());
+            }
+            if let Err(error) = this.bring_up(&driver, &row).await {
+                this.discard(&driver).await;
                 return Err(error);
             }
             this.get(&row.id).await
@@ -135,62 +167,57 @@ impl Sandboxes {
         Ok(self.store.sandboxes().await?)
     }
 
-    /// Brings a sandbox up from wherever it is; one that runs is left alone.
-    pub(crate) async fn start(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
-        let id = id.clone();
-        self.detached(|this| async move {
-            let _turn = this.live.turn(&id).await;
-            let row = this.get(&id).await?;
-            let next = row.state.after(Transition::Start)?;
-            match row.state {
-                SandboxState::Running if this.live.attached(&id).is_some() => return Ok(row),
-                SandboxState::Frozen if this.live.attached(&id).is_some() => {
-                    this.runtime.thaw(&id).await?;
-                    this.store.move_sandbox(&id, row.state, next, None).await?;
-                }
-                // A row that says running without anybody attached is one that the reconciler has not come to yet.
-                SandboxState::Creating
-                | SandboxState::Running
-                | SandboxState::Frozen
-                | SandboxState::Stopped
-                | SandboxState::Archived
-                | SandboxState::Failed
-                | SandboxState::Destroying => this.restart(&row).await?,
-            }
-            this.get(&id).await
-        })
-        .await
-    }
-
     /// Brings up what has a row, in our turn. When that fails the row says why and no process is left.
-    async fn restart(self: &Arc<Self>, row: &SandboxRow) -> Result<(), ApiError> {
-        let (id, creating) = (&row.id, SandboxState::Creating);
-        self.store
-            .move_sandbox(id, row.state, creating, None)
-            .await?;
-        let Err(error) = self.bring_up(row).await else {
+    async fn restart(
+        self: &Arc<Self>,
+        driver: &Arc<Driver>,
+        row: &SandboxRow,
+    ) -> Result<(), ApiError> {
+        let creating = SandboxState::Creating;
+        self.shift(driver, row.state, creating, None).await?;
+        let Err(error) = self.bring_up(driver, row).await else {
             return Ok(());
         };
-        self.live.detach(id);
-        if let Err(error) = self.runtime.stop(id, Duration::ZERO).await {
-            tracing::warn!(sandbox.id = %id, %error, "cannot clean up after a start that failed");
+        driver.detach(Down::Died);
+        if let Err(error) = self.runtime.stop(&row.id, Duration::ZERO).await {
+            tracing::warn!(sandbox.id = %row.id, %error, "cannot clean up after a start that failed");
         }
         let (failed, reason) = (SandboxState::Failed, Some(error.0.detail.as_str()));
-        if let Err(error) = self.store.move_sandbox(id, creating, failed, reason).await {
-            tracing::error!(sandbox.id = %id, %error, "cannot note that a sandbox has failed");
+        if let Err(ApiError(problem)) = self.shift(driver, creating, failed, reason).await {
+            tracing::error!(sandbox.id = %row.id, error = %problem.detail, "cannot note that a sandbox has failed");
         }
         Err(error)
+    }
+
+    /// Writes that a sandbox is in another state now, in our turn.
+    async fn shift(
+        &self,
+        driver: &Driver,
+        from: SandboxState,
+        to: SandboxState,
+        reason: Option<&str>,
+    ) -> Result<(), ApiError> {
+        if !self
+            .store
+            .move_sandbox(&driver.id, from, to, reason)
+            .await?
+        {
+            let detail = format!("sandbox {} is not {from} any more", driver.id);
+            return Err(Problem::new(Code::StateConflict, detail).into());
+        }
+        driver.inner().state = to;
+        Ok(())
     }
 
     /// Ends all processes of a sandbox; its files stay.
     pub(crate) async fn stop(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
         let id = id.clone();
         self.detached(|this| async move {
-            let _turn = this.live.turn(&id).await;
+            let (driver, _turn) = this.turn(&id).await?;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Stop)?;
-            this.store.move_sandbox(&id, row.state, next, None).await?;
-            this.live.detach(&id);
+            this.shift(&driver, row.state, next, None).await?;
+            driver.detach(Down::Stopped);
             match this.runtime.stop(&id, GRACE).await {
                 // One that failed before it had files has nothing to be stopped.
                 Ok(()) | Err(RuntimeError::Unknown(_)) => this.get(&id).await,
@@ -204,40 +231,13 @@ impl Sandboxes {
     pub(crate) async fn destroy(self: &Arc<Self>, id: &SandboxId) -> Result<(), ApiError> {
         let id = id.clone();
         self.detached(|this| async move {
-            let _turn = this.live.turn(&id).await;
+            let (driver, _turn) = this.turn(&id).await?;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Destroy)?;
-            this.store.move_sandbox(&id, row.state, next, None).await?;
-            this.remove(&id).await
+            this.shift(&driver, row.state, next, None).await?;
+            this.remove(&driver).await
         })
         .await
-    }
-
-    /// Resolves when a sandbox that runs is stopped, removed, or ends by itself.
-    pub(crate) async fn down(&self, id: &SandboxId) {
-        if let Some(attached) = self.live.attached(id) {
-            attached.cancelled().await;
-        }
-    }
-
-    /// The guest of a running sandbox.
-    pub(crate) async fn guest(&self, id: &SandboxId) -> Result<GuestClient, ApiError> {
-        let row = self.get(id).await?;
-        if row.state != SandboxState::Running {
-            let problem = Problem::new(
-                Code::StateConflict,
-                format!("sandbox {id} is {}", row.state),
-            );
-            return Err(problem
-                .with_remedy(format!("start it with `glasshouse start {id}`"))
-                .into());
-        }
-        Ok(self.guest_of(id))
-    }
-
-    /// The guest of a sandbox that is known to run.
-    pub(crate) fn guest_of(&self, id: &SandboxId) -> GuestClient {
-        GuestClient::new(Arc::clone(&self.runtime), id.clone())
     }
 
     pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
@@ -282,31 +282,24 @@ impl Sandboxes {
     }
 
     /// World first, row last: a row in state `destroying` is what brings the reconciler back to an unfinished removal.
-    async fn remove(&self, id: &SandboxId) -> Result<(), ApiError> {
-        self.live.detach(id);
+    async fn remove(&self, driver: &Driver) -> Result<(), ApiError> {
+        let id = &driver.id;
+        driver.detach(Down::Removed);
         match self.runtime.destroy(id).await {
             Ok(()) | Err(RuntimeError::Unknown(_)) => {}
             Err(error) => return Err(error.into()),
         }
         self.store.delete_sandbox(id).await?;
-        self.doomed().remove(id);
+        self.drivers.remove(id);
         Ok(())
     }
 
     /// Removes what could not be made. A full disk may prevent that, too; then the reconciler does it.
-    async fn discard(&self, id: &SandboxId) {
-        self.doomed().insert(id.clone());
-        if let Err(ApiError(problem)) = self.remove(id).await {
-            tracing::error!(sandbox.id = %id, error = %problem.detail, "a sandbox that could not be made is still there");
+    async fn discard(&self, driver: &Driver) {
+        driver.inner().is_doomed = true;
+        if let Err(ApiError(problem)) = self.remove(driver).await {
+            tracing::error!(sandbox.id = %driver.id, error = %problem.detail, "a sandbox that could not be made is still there");
         }
-    }
-
-    fn is_doomed(&self, id: &SandboxId) -> bool {
-        self.doomed().contains(id)
-    }
-
-    fn doomed(&self) -> std::sync::MutexGuard<'_, HashSet<SandboxId>> {
-        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a change in a task of its own.

@@ -10,11 +10,12 @@ use glass_guest_protocol::app::{AppState, AppStatus};
 use glass_guest_protocol::{HOME, WORKSPACE};
 use glass_runtime::GuestClient;
 use glass_store::{AgentRunRow, Millis, StoreError, TaskRow};
-use glass_types::{EndReason, Event, SandboxState, TaskId};
+use glass_types::{EndReason, Event, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use super::refusals::{self, Heard};
 use super::tasks::Tasks;
+use super::{Attached, Down, Use};
 use crate::clock;
 use crate::error::ApiError;
 use crate::link::GuestLink;
@@ -34,7 +35,12 @@ pub(super) struct Ending {
 }
 
 /// Works on a task until its agent has ended its turn.
-pub(super) async fn run(tasks: &Arc<Tasks>, task: &TaskRow, cancel: &CancellationToken) -> Ending {
+pub(super) async fn run(
+    tasks: &Arc<Tasks>,
+    task: &TaskRow,
+    held: &Use,
+    cancel: &CancellationToken,
+) -> Ending {
     let ending = |reason, result, error| Ending {
         reason,
         result,
@@ -46,7 +52,7 @@ pub(super) async fn run(tasks: &Arc<Tasks>, task: &TaskRow, cancel: &Cancellatio
     }
     let mut attempt = 1;
     loop {
-        match drive(tasks, task, cancel).await {
+        match drive(tasks, task, held, cancel).await {
             Ok(outcome) => {
                 let result = last_words(tasks, &task.id).await;
                 return ending(outcome.reason, result, outcome.message);
@@ -84,19 +90,21 @@ enum Failure {
 async fn drive(
     tasks: &Arc<Tasks>,
     task: &TaskRow,
+    held: &Use,
     cancel: &CancellationToken,
 ) -> Result<TurnOutcome, Failure> {
     let store = |error: StoreError| Failure::Again(error.to_string());
-    let started = tasks.sandboxes.start(&task.sandbox).await;
-    let sandbox = started.map_err(|ApiError(problem)| Failure::Final(problem.detail))?;
-    let guest = tasks.sandboxes.guest_of(&task.sandbox);
+    let is_final = |ApiError(problem): ApiError| Failure::Final(problem.detail);
+    let attached = tasks.sandboxes.rouse(held).await.map_err(is_final)?;
+    let sandbox = tasks.sandboxes.get(&task.sandbox).await.map_err(is_final)?;
+    let guest = held.guest().clone();
     let manifest = tasks
         .agents
         .get(&task.agent)
         .map_err(|unknown| Failure::Final(unknown.to_string()))?;
     let gateway_port = match guest.info().await {
         Ok(info) => info.gateway_port,
-        Err(error) => return Err(went_down(tasks, task, error.to_string()).await),
+        Err(error) => return Err(went_down(tasks, &attached, error.to_string()).await),
     };
     let run = agent_run(tasks, task, &guest).await?;
     if task.process_key.is_none() {
@@ -151,8 +159,8 @@ async fn drive(
         outcome = turn => outcome.map_err(|error| Failure::Again(error.to_string()))?,
         never = watching => match never {},
         never = listening => match never {},
-        () = tasks.sandboxes.down(&task.sandbox) => {
-            return Err(went_down(tasks, task, "its sandbox ended while the agent worked".to_owned()).await);
+        _ = attached.down() => {
+            return Err(went_down(tasks, &attached, "its sandbox ended while the agent worked".to_owned()).await);
         }
     };
     let next = AgentRunRow {
@@ -177,25 +185,17 @@ async fn drive(
 }
 
 /// What it means for a task that its sandbox does not answer any more.
-async fn went_down(tasks: &Tasks, task: &TaskRow, message: String) -> Failure {
+async fn went_down(tasks: &Tasks, attached: &Attached, message: String) -> Failure {
     let at = clock::now();
     if tasks.shutdown().is_cancelled() {
         // The sandbox goes on without us, and so does the turn; the next server drives it. This one is about to be
         // dropped.
         std::future::pending::<()>().await;
     }
-    match tasks.sandboxes.get(&task.sandbox).await {
-        Ok(row) => match row.state {
-            SandboxState::Stopped => Failure::Stopped(at),
-            SandboxState::Destroying => Failure::Final("the sandbox was removed".to_owned()),
-            SandboxState::Creating
-            | SandboxState::Running
-            | SandboxState::Frozen
-            | SandboxState::Archived
-            | SandboxState::Failed => Failure::Again(row.reason.unwrap_or(message)),
-        },
-        Err(ApiError(problem)) if problem.status == 404 => Failure::Final(problem.detail),
-        Err(ApiError(problem)) => Failure::Again(problem.detail),
+    match attached.why() {
+        Some(Down::Stopped) => Failure::Stopped(at),
+        Some(Down::Removed) => Failure::Final("the sandbox was removed".to_owned()),
+        Some(Down::Died | Down::Replaced | Down::Left) | None => Failure::Again(message),
     }
 }
 

@@ -8,6 +8,7 @@ use glass_types::{EndReason, Event, SandboxId, TaskState};
 
 use super::task_run::{self, Ending};
 use super::tasks::Tasks;
+use super::{Use, UseKind};
 use crate::clock;
 
 /// How long a worker waits before it tries again what the database would not do.
@@ -41,16 +42,22 @@ impl Tasks {
             return;
         }
         let (this, sandbox) = (Arc::clone(self), sandbox.clone());
+        // From here on, not from when the worker gets to it: whoever may be about to put the sandbox to rest sees it.
+        let held = self.sandboxes.hold(&sandbox, UseKind::Turn);
         self.tracker.spawn(async move {
             let leaving = Leaving {
                 tasks: &this,
                 sandbox: &sandbox,
             };
             // A worker that is dropped in the middle loses nothing: the rows say where to go on.
-            tokio::select! {
-                () = this.work(&sandbox) => {}
-                () = this.shutdown.cancelled() => return,
+            if let Ok(held) = &held {
+                tokio::select! {
+                    () = this.work(&sandbox, held) => {}
+                    () = this.shutdown.cancelled() => return,
+                }
             }
+            // The sandbox may have gone, with tasks that somebody watches.
+            this.open.all_changed();
             drop(leaving);
             // A task may have come between the last look and the leaving; its submitter saw a worker and left it to us.
             let open = this.store.open_tasks_of(&sandbox).await;
@@ -60,11 +67,11 @@ impl Tasks {
         });
     }
 
-    async fn work(self: &Arc<Self>, sandbox: &SandboxId) {
+    async fn work(self: &Arc<Self>, sandbox: &SandboxId, held: &Use) {
         loop {
             match self.store.open_tasks_of(sandbox).await {
                 Ok(tasks) => match tasks.into_iter().next() {
-                    Some(task) => self.run(task).await,
+                    Some(task) => self.run(task, held).await,
                     None => break,
                 },
                 Err(error) => {
@@ -73,12 +80,10 @@ impl Tasks {
                 }
             }
         }
-        // The sandbox may have gone, with tasks that somebody watches.
-        self.open.all_changed();
     }
 
     /// Works on one task until it has ended.
-    async fn run(self: &Arc<Self>, task: TaskRow) {
+    async fn run(self: &Arc<Self>, task: TaskRow, held: &Use) {
         let hold = self.open.hold(&task.id);
         // Read again: a cancellation that came before the hold is in the row, one that comes after it reaches the hold.
         match self.store.task(&task.id).await {
@@ -86,7 +91,7 @@ impl Tasks {
                 if task.cancel_requested {
                     hold.cancellation().cancel();
                 }
-                let ending = task_run::run(self, &task, hold.cancellation()).await;
+                let ending = task_run::run(self, &task, held, hold.cancellation()).await;
                 self.finish(&task, &ending).await;
                 if let Some(at) = ending.stopped_at {
                     self.finish_waiting(&task.sandbox, &ending, at).await;

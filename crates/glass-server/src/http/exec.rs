@@ -13,7 +13,7 @@ use glass_api::{Code, ExecChunk, ExecCommand, ExecParams, ExecView, Problem};
 use glass_guest_protocol::process::{
     ProcessConfig, ProcessData, ProcessEvent, ProcessInput, Selector, Signal, StartRequest,
 };
-use glass_runtime::{ExecRequest, GuestClient, GuestError, StartedProcess};
+use glass_runtime::{ExecRequest, GuestError, StartedProcess};
 use http::{HeaderMap, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::extract::{Json as Body, Path};
 use super::sandboxes::sandbox_id;
 use super::{refusal, sse};
-use crate::app::validate;
+use crate::app::{Awake, UseKind, validate};
 use crate::error::ApiError;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,17 +45,18 @@ pub(super) async fn exec(
     headers: HeaderMap,
     Body(params): Body<ExecParams>,
 ) -> Result<Response, ApiError> {
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
     let request = request(params)?;
+    let id = sandbox_id(&id)?;
+    let awake = state.sandboxes.awake(&id, UseKind::Exec).await?;
     let streamed = headers.get_all(header::ACCEPT).iter().any(|value| {
         value
             .to_str()
             .is_ok_and(|value| value.contains("text/event-stream"))
     });
     if streamed {
-        return stream(guest, request, state.tasks.shutdown().clone()).await;
+        return stream(awake, request, state.tasks.shutdown().clone()).await;
     }
-    let output = guest.exec(request).await.map_err(not_started)?;
+    let output = awake.guest().exec(request).await.map_err(not_started)?;
     Ok(Json(ExecView {
         exit_code: output.exit_code,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -123,7 +124,7 @@ fn not_started(error: GuestError) -> ApiError {
 
 /// What a streamed command is at.
 struct Running {
-    guest: GuestClient,
+    awake: Awake,
     process: StartedProcess,
     deadline: Instant,
     timed_out: bool,
@@ -137,14 +138,14 @@ impl Drop for Running {
         if self.ended || self.shutdown.is_cancelled() {
             return;
         }
-        let (guest, pid) = (self.guest.clone(), Selector::Pid(self.process.pid));
+        let (guest, pid) = (self.awake.guest().clone(), Selector::Pid(self.process.pid));
         // That it has ended by itself is as good.
         tokio::spawn(async move { drop(guest.signal(pid, Signal::Kill).await) });
     }
 }
 
 async fn stream(
-    guest: GuestClient,
+    awake: Awake,
     request: ExecRequest,
     shutdown: CancellationToken,
 ) -> Result<Response, ApiError> {
@@ -163,11 +164,11 @@ async fn stream(
         tag: None,
         stdin: Some(request.stdin.is_some()),
     };
-    let process = guest.start(&start).await.map_err(not_started)?;
+    let process = awake.guest().start(&start).await.map_err(not_started)?;
     let pid = process.pid;
     if let Some(stdin) = request.stdin {
         // Beside the output, so that a program which prints before it has read everything does not block.
-        let guest = guest.clone();
+        let guest = awake.guest().clone();
         tokio::spawn(async move {
             let fed = guest
                 .send_input(Selector::Pid(pid), ProcessInput::Stdin(stdin))
@@ -179,7 +180,7 @@ async fn stream(
     }
     let deadline = Instant::now() + request.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let running = Running {
-        guest,
+        awake,
         process,
         deadline,
         timed_out: false,
@@ -203,7 +204,7 @@ fn chunks(running: Running) -> BoxStream<'static, ExecChunk> {
                 event = running.process.events.next() => event,
                 () = tokio::time::sleep_until(running.deadline), if !running.timed_out => {
                     running.timed_out = true;
-                    drop(running.guest.signal(Selector::Pid(running.process.pid), Signal::Kill).await);
+                    drop(running.awake.guest().signal(Selector::Pid(running.process.pid), Signal::Kill).await);
                     continue;
                 }
             };

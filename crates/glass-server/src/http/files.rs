@@ -18,6 +18,7 @@ use utoipa::IntoParams;
 use super::extract::{Json as JsonBody, Path, Query};
 use super::refusal;
 use super::sandboxes::sandbox_id;
+use crate::app::{Awake, UseKind};
 use crate::error::ApiError;
 
 /// How much of a refused upload is read so that its sender hears why.
@@ -72,6 +73,13 @@ fn checked(field: &str, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+async fn files_of(state: &super::State, id: &str) -> Result<Awake, ApiError> {
+    state
+        .sandboxes
+        .awake(&sandbox_id(id)?, UseKind::Files)
+        .await
+}
+
 /// Lists a directory.
 #[utoipa::path(
     get, path = "/v1/sandboxes/{id}/files", tag = "files", operation_id = "list_files", params(("id" = String, Path), ListQuery),
@@ -86,7 +94,8 @@ pub(super) async fn list(
     if !(1..=64).contains(&query.depth) {
         return Err(Problem::field("depth", query.depth, "give 1 to 64").into());
     }
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     let entries = guest.list_dir(&query.path, query.depth).await?;
     let mut entries: Vec<FileView> = entries.into_iter().map(view).collect();
     entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -104,7 +113,8 @@ pub(super) async fn stat(
     Query(query): Query<PathQuery>,
 ) -> Result<Json<FileView>, ApiError> {
     checked("path", &query.path)?;
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     Ok(Json(view(guest.stat(&query.path).await?)))
 }
 
@@ -122,7 +132,8 @@ pub(super) async fn read(
     Query(query): Query<PathQuery>,
 ) -> Result<Response, ApiError> {
     checked("path", &query.path)?;
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     let (size, bytes) = guest.read_file(&query.path).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
@@ -131,7 +142,11 @@ pub(super) async fn read(
     ];
     Ok((
         headers,
-        Body::from_stream(bytes.map_err(std::io::Error::other)),
+        Body::from_stream(bytes.map_err(move |error| {
+            // Held until the last byte has gone.
+            let _ = &awake;
+            std::io::Error::other(error)
+        })),
     )
         .into_response())
 }
@@ -149,7 +164,8 @@ pub(super) async fn write(
     body: Body,
 ) -> Result<Json<FileView>, ApiError> {
     checked("path", &query.path)?;
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     // The body limit of JSON does not hold here: the stream goes through, and the sandbox's disk is the limit.
     let (parts, receiver) = tokio::sync::mpsc::channel(4);
     let write = guest.write_file(
@@ -172,7 +188,8 @@ pub(super) async fn make_directory(
     Query(query): Query<PathQuery>,
 ) -> Result<Json<FileView>, ApiError> {
     checked("path", &query.path)?;
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     Ok(Json(view(guest.make_dir(&query.path).await?)))
 }
 
@@ -188,7 +205,8 @@ pub(super) async fn move_file(
 ) -> Result<Json<FileView>, ApiError> {
     checked("from", &params.from)?;
     checked("to", &params.to)?;
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     Ok(Json(view(guest.move_(&params.from, &params.to).await?)))
 }
 
@@ -203,7 +221,8 @@ pub(super) async fn remove(
     Query(query): Query<PathQuery>,
 ) -> Result<StatusCode, ApiError> {
     checked("path", &query.path)?;
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let awake = files_of(&state, &id).await?;
+    let guest = awake.guest();
     guest.remove(&query.path).await?;
     Ok(StatusCode::NO_CONTENT)
 }

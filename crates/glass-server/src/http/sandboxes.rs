@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 
 use super::extract::{Json as Body, Path, Query};
 use super::{refusal, sse};
+use crate::app::UseKind;
 use crate::error::ApiError;
 
 /// Makes a sandbox and answers when it runs.
@@ -128,7 +129,11 @@ pub(super) async fn ports(
 ) -> Result<Json<PortList>, ApiError> {
     let id = sandbox_id(&id)?;
     let row = state.sandboxes.get(&id).await?;
-    let open = state.sandboxes.guest(&id).await?.ports().await?;
+    // Nothing listens in a sandbox that rests, and to say so wakes nobody.
+    let open = match state.sandboxes.guest(&id).await {
+        Ok(guest) => guest.ports().await?,
+        Err(_) => Vec::new(),
+    };
     let view = |port, open, process| PortView {
         port,
         open,
@@ -175,12 +180,9 @@ pub(super) async fn restart_app(
     State(state): State<super::State>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    state
-        .sandboxes
-        .guest(&sandbox_id(&id)?)
-        .await?
-        .app_restart()
-        .await?;
+    let id = sandbox_id(&id)?;
+    let awake = state.sandboxes.awake(&id, UseKind::Action).await?;
+    awake.guest().app_restart().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -208,14 +210,16 @@ pub(super) async fn logs(
     Path(id): Path<String>,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, ApiError> {
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let id = sandbox_id(&id)?;
+    let awake = state.sandboxes.awake(&id, UseKind::Logs).await?;
     let request = AppLogsRequest {
         process: query.process,
         from: None,
         follow: query.follow,
     };
-    let lines = guest.app_logs(&request).await?;
-    let lines = lines.map(|line| match line {
+    let lines = awake.guest().app_logs(&request).await?;
+    // The use goes with the stream.
+    let lines = lines.map(move |line| match (&awake, line).1 {
         Ok(line) => sse::json(&LogLine {
             process: line.process,
             number: line.number,

@@ -12,13 +12,14 @@ use glass_guest_protocol::process::{
     ProcessConfig, ProcessData, ProcessEvent, ProcessInput, Pty, PtySize, Selector, Signal,
     StartRequest,
 };
-use glass_runtime::{GuestClient, StartedProcess};
+use glass_runtime::StartedProcess;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Path, Query};
 use super::refusal;
 use super::sandboxes::sandbox_id;
+use crate::app::{Awake, UseKind};
 use crate::error::ApiError;
 
 /// The largest message a client may send: a paste, not a file.
@@ -66,7 +67,9 @@ pub(super) async fn terminal(
             return Err(Problem::field(field, value, "give 1 to 1000").into());
         }
     }
-    let guest = state.sandboxes.guest(&sandbox_id(&id)?).await?;
+    let id = sandbox_id(&id)?;
+    let awake = state.sandboxes.awake(&id, UseKind::Terminal).await?;
+    let guest = awake.guest();
     let mut args = vec!["-i".to_owned(), "-l".to_owned()];
     if let Some(command) = query.command {
         args = vec!["-l".to_owned(), "-c".to_owned(), command];
@@ -95,11 +98,14 @@ pub(super) async fn terminal(
         .on_failed_upgrade(move |_| {
             tokio::spawn(async move { drop(abandoned.signal(pid, Signal::Kill).await) });
         })
-        .on_upgrade(move |socket| bridge(socket, guest, process)))
+        .on_upgrade(move |socket| bridge(socket, awake, process)))
 }
 
 /// Carries bytes both ways until either side ends. A client that leaves hangs up the shell, as a closed window does.
-async fn bridge(mut socket: WebSocket, guest: GuestClient, mut process: StartedProcess) {
+///
+/// An open terminal is a use of its sandbox, whether or not anybody types.
+async fn bridge(mut socket: WebSocket, awake: Awake, mut process: StartedProcess) {
+    let guest = awake.guest();
     let pid = Selector::Pid(process.pid);
     loop {
         tokio::select! {

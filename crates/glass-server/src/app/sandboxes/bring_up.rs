@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use glass_image::Image;
 use glass_store::SandboxRow;
-use glass_types::{SandboxId, SandboxState};
+use glass_types::SandboxState;
 
+use super::driver::{Down, Driver};
 use super::{Sandboxes, spec};
 use crate::error::ApiError;
 
@@ -17,8 +18,12 @@ impl Sandboxes {
         Ok(get.map_err(|error| ApiError(crate::error::internal(&error)))??)
     }
 
-    /// From a row in state `creating` to a guest that answers and a row in state `running`.
-    pub(super) async fn bring_up(self: &Arc<Self>, row: &SandboxRow) -> Result<(), ApiError> {
+    /// From a row in state `creating` to a guest that answers and a row in state `running`, in our turn.
+    pub(super) async fn bring_up(
+        self: &Arc<Self>,
+        driver: &Arc<Driver>,
+        row: &SandboxRow,
+    ) -> Result<(), ApiError> {
         // The digest, not the name: a rebuilt image must not change a sandbox that is only started again.
         let image = match self.image(&row.image_digest).await {
             Ok(image) => image,
@@ -27,69 +32,68 @@ impl Sandboxes {
         let spec = spec(row, &image, self.gateway.egress(), self.gateway_port);
         self.runtime.create(&spec).await?;
         // Bound before the start, so that the guest's first connection finds it.
-        self.attach_gateway(&row.id).await?;
+        self.attach_gateway(driver).await?;
         self.runtime.start(&spec).await?;
-        self.watch_exit(&row.id);
-        self.store
-            .move_sandbox(&row.id, SandboxState::Creating, SandboxState::Running, None)
+        self.watch_exit(driver);
+        self.shift(driver, SandboxState::Creating, SandboxState::Running, None)
             .await?;
+        driver.inner().is_open = true;
         Ok(())
     }
 
-    pub(super) async fn attach(self: &Arc<Self>, id: &SandboxId) -> Result<(), ApiError> {
-        self.attach_gateway(id).await?;
-        self.watch_exit(id);
+    /// Serves a sandbox that runs without us, in our turn.
+    pub(super) async fn attach(self: &Arc<Self>, driver: &Arc<Driver>) -> Result<(), ApiError> {
+        self.attach_gateway(driver).await?;
+        self.watch_exit(driver);
         Ok(())
     }
 
     /// Serves the sandbox's gateway socket until it is detached.
-    async fn attach_gateway(&self, id: &SandboxId) -> Result<(), ApiError> {
-        self.live.detach(id);
+    async fn attach_gateway(&self, driver: &Driver) -> Result<(), ApiError> {
+        driver.detach(Down::Replaced);
         let token = self.shutdown.child_token();
-        let listener = self.runtime.gateway(id).await?;
+        let listener = self.runtime.gateway(&driver.id).await?;
         let (gateway, sandbox, stop) = (
             self.gateway.clone(),
-            id.clone(),
+            driver.id.clone(),
             token.clone().cancelled_owned(),
         );
         self.tracker
             .spawn(async move { gateway.serve(sandbox, listener, stop).await });
-        self.live.attach(id, token);
+        driver.attach(token);
         Ok(())
     }
 
     /// Notes when a sandbox ends without anybody having asked for it.
-    fn watch_exit(self: &Arc<Self>, id: &SandboxId) {
-        let Some(token) = self.live.attached(id) else {
+    fn watch_exit(self: &Arc<Self>, driver: &Arc<Driver>) {
+        let Some(attached) = driver.attached() else {
             return;
         };
-        let (this, id) = (Arc::clone(self), id.clone());
+        let (this, driver) = (Arc::clone(self), Arc::clone(driver));
         self.tracker.spawn(async move {
             let exited = tokio::select! {
-                exited = this.runtime.exited(&id) => exited,
-                () = token.cancelled() => return,
+                exited = this.runtime.exited(&driver.id) => exited,
+                () = attached.token.cancelled() => return,
             };
-            let _turn = this.live.turn(&id).await;
-            if token.is_cancelled() {
+            let _turn = driver.turn().await;
+            if attached.token.is_cancelled() {
                 return;
             }
             let reason = match exited {
                 Ok(()) => "its processes ended unexpectedly; start it again".to_owned(),
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(sandbox.id = %id, reason, "sandbox ended");
-            this.live.detach(&id);
-            for state in [SandboxState::Running, SandboxState::Frozen] {
-                if let Err(error) = this
-                    .store
-                    .move_sandbox(&id, state, SandboxState::Failed, Some(&reason))
-                    .await
-                {
-                    tracing::error!(sandbox.id = %id, %error, "cannot note the end of a sandbox");
-                }
+            tracing::warn!(sandbox.id = %driver.id, reason, "sandbox ended");
+            driver.detach(Down::Died);
+            let state = driver.inner().state;
+            if let Err(ApiError(problem)) = this
+                .shift(&driver, state, SandboxState::Failed, Some(&reason))
+                .await
+            {
+                tracing::error!(sandbox.id = %driver.id, error = %problem.detail, "cannot note the end of a sandbox");
             }
-            if let Err(error) = this.runtime.stop(&id, Duration::ZERO).await {
-                tracing::warn!(sandbox.id = %id, %error, "cannot clean up after a sandbox");
+            if let Err(error) = this.runtime.stop(&driver.id, Duration::ZERO).await {
+                tracing::warn!(sandbox.id = %driver.id, %error, "cannot clean up after a sandbox");
             }
         });
     }

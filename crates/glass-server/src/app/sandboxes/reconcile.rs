@@ -8,6 +8,7 @@ use glass_runtime::{Activity, RuntimeError};
 use glass_store::SandboxRow;
 use glass_types::{SandboxId, SandboxState};
 
+use super::driver::Driver;
 use super::{GRACE, Sandboxes};
 use crate::error::ApiError;
 
@@ -45,15 +46,18 @@ impl Sandboxes {
         let mended = self.detached({
             let id = id.clone();
             |this| async move {
-                let Some(_turn) = this.live.try_turn(&id) else {
+                let Some(driver) = this.drivers.get(&id) else {
+                    // A driver is there before the row, and the row before the world.
+                    tracing::warn!(sandbox.id = %id, "removing a sandbox that no row knows");
+                    return Ok(this.runtime.destroy(&id).await?);
+                };
+                let Some(_turn) = driver.try_turn() else {
                     return Ok(());
                 };
                 match this.store.sandbox(&id).await? {
-                    Some(row) => this.match_world(&row, activity).await,
-                    None => {
-                        tracing::warn!(sandbox.id = %id, "removing a sandbox that no row knows");
-                        Ok(this.runtime.destroy(&id).await?)
-                    }
+                    Some(row) => this.match_world(&driver, &row, activity).await,
+                    // Removed while we looked.
+                    None => Ok(()),
                 }
             }
         });
@@ -65,20 +69,22 @@ impl Sandboxes {
     /// Mends one sandbox, in our turn.
     async fn match_world(
         self: &Arc<Self>,
+        driver: &Arc<Driver>,
         row: &SandboxRow,
         activity: Option<Activity>,
     ) -> Result<(), ApiError> {
         let is_up = matches!(activity, Some(Activity::Running | Activity::Frozen));
         match row.state {
-            SandboxState::Running | SandboxState::Frozen
-                if self.live.attached(&row.id).is_some() =>
-            {
+            SandboxState::Running | SandboxState::Frozen if driver.attached().is_some() => Ok(()),
+            SandboxState::Running if is_up => {
+                self.attach(driver).await?;
+                driver.inner().is_open = true;
                 Ok(())
             }
-            SandboxState::Running | SandboxState::Frozen if is_up => self.attach(&row.id).await,
-            SandboxState::Creating if self.is_doomed(&row.id) => self.remove(&row.id).await,
+            SandboxState::Frozen if is_up => self.attach(driver).await,
+            SandboxState::Creating if driver.inner().is_doomed => self.remove(driver).await,
             SandboxState::Running | SandboxState::Frozen | SandboxState::Creating => {
-                self.restart(row).await
+                self.restart(driver, row).await
             }
             SandboxState::Stopped | SandboxState::Failed if is_up => {
                 match self.runtime.stop(&row.id, GRACE).await {
@@ -87,7 +93,7 @@ impl Sandboxes {
                 }
             }
             SandboxState::Stopped | SandboxState::Failed | SandboxState::Archived => Ok(()),
-            SandboxState::Destroying => self.remove(&row.id).await,
+            SandboxState::Destroying => self.remove(driver).await,
         }
     }
 }

@@ -12,6 +12,7 @@ use glass_runtime::{RuntimeError, Snapshots};
 use glass_store::{SandboxRow, SnapshotRow, SnapshotState};
 use glass_types::{SandboxId, SandboxState, SnapshotId, Transition};
 
+use super::driver::Down;
 use super::{GRACE, Sandboxes};
 use crate::app::validate;
 use crate::clock;
@@ -55,7 +56,7 @@ impl Sandboxes {
         self.snapshots()?;
         let id = id.clone();
         self.detached(|this| async move {
-            let _turn = this.live.turn(&id).await;
+            let (_, _turn) = this.turn(&id).await?;
             let sandbox = this.get(&id).await?;
             this.keep(&sandbox, params).await
         })
@@ -140,23 +141,21 @@ impl Sandboxes {
         let snapshot = self.ready_snapshot("snapshot", snapshot).await?;
         let id = id.clone();
         self.detached(|this| async move {
-            let _turn = this.live.turn(&id).await;
+            let (driver, _turn) = this.turn(&id).await?;
             let mut row = this.get(&id).await?;
             this.may_restore(&row, &snapshot).await?;
             let was_up = matches!(row.state, SandboxState::Running | SandboxState::Frozen);
             let stopped = row.state.after(Transition::Stop)?;
-            this.store
-                .move_sandbox(&id, row.state, stopped, None)
-                .await?;
+            this.shift(&driver, row.state, stopped, None).await?;
             row.state = stopped;
-            this.live.detach(&id);
+            driver.detach(Down::Stopped);
             match this.runtime.stop(&id, GRACE).await {
                 Ok(()) | Err(RuntimeError::Unknown(_)) => {}
                 Err(error) => return Err(error.into()),
             }
             this.snapshots()?.restore(&id, &snapshot.id).await?;
             if was_up {
-                this.restart(&row).await?;
+                this.restart(&driver, &row).await?;
             }
             this.get(&id).await
         })
@@ -269,8 +268,9 @@ impl Sandboxes {
 
     /// One that is being taken right now is left to whoever takes it.
     async fn finish_taking(&self, row: &SnapshotRow, bytes: Option<&u64>) -> Result<(), ApiError> {
-        let _turn = match &row.sandbox {
-            Some(sandbox) => match self.live.try_turn(sandbox) {
+        let driver = row.sandbox.as_ref().and_then(|id| self.drivers.get(id));
+        let _turn = match &driver {
+            Some(driver) => match driver.try_turn() {
                 Some(turn) => Some(turn),
                 None => return Ok(()),
             },

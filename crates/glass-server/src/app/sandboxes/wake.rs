@@ -1,0 +1,239 @@
+//! Waking: from wherever a sandbox rests to a guest that answers.
+//!
+//! All who need a sandbox at the same time ride one wake and get its outcome, failure included. It runs in a task of its
+//! own, so nobody who gives up takes it from the others.
+
+use std::sync::Arc;
+
+use glass_api::{Code, Problem};
+use glass_runtime::RuntimeError;
+use glass_store::SandboxRow;
+use glass_types::{SandboxId, SandboxState, Transition};
+use tokio::sync::watch;
+
+use super::driver::{Attached, Driver};
+use super::uses::Use;
+use super::{Sandboxes, not_found};
+use crate::clock;
+use crate::error::ApiError;
+
+/// How far a wake is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WakeStep {
+    /// It rests, and nobody wakes it.
+    Resting(SandboxState),
+    /// It waits for another change of the sandbox to end.
+    Waiting,
+    /// It gets its CPU back.
+    Thawing,
+    /// Its guest is being started.
+    Starting,
+    /// It is awake.
+    Ready,
+    /// It did not wake.
+    Failed(Problem),
+}
+
+impl WakeStep {
+    /// Whether nothing more will come.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Resting(_) | Self::Waiting | Self::Thawing | Self::Starting => false,
+            Self::Ready | Self::Failed(_) => true,
+        }
+    }
+}
+
+/// Who wants a sandbox to wake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A use. It is refused while it is too early to try again.
+    ByUse,
+    /// Somebody who said so.
+    ByCommand,
+}
+
+impl Sandboxes {
+    /// Brings a sandbox up from wherever it is; one that runs is left alone.
+    pub(crate) async fn start(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
+        let driver = self.drivers.get(id).ok_or_else(|| not_found(id))?;
+        let is_open = {
+            let mut inner = driver.inner();
+            inner.last_used = clock::steady();
+            inner.is_open
+        };
+        if !is_open {
+            self.ride(&driver, Wanted::ByCommand).await?;
+        }
+        self.get(id).await
+    }
+
+    /// How far the wake of a sandbox is, as it goes on. Ends with the wake that is going on now, if one is; what it
+    /// holds then is the outcome.
+    pub(crate) fn waking(&self, id: &SandboxId) -> Option<watch::Receiver<WakeStep>> {
+        let driver = self.drivers.get(id)?;
+        let inner = driver.inner();
+        if let Some(wake) = ongoing(inner.wake.as_ref()) {
+            return Some(wake);
+        }
+        let step = if inner.is_open {
+            WakeStep::Ready
+        } else if let Some(problem) = inner.trouble.last() {
+            WakeStep::Failed(problem.clone())
+        } else {
+            WakeStep::Resting(inner.state)
+        };
+        Some(watch::channel(step).1)
+    }
+
+    /// Wakes the sandbox of a use, if it rests.
+    pub(crate) async fn rouse(self: &Arc<Self>, held: &Use) -> Result<Attached, ApiError> {
+        loop {
+            {
+                let inner = held.driver.inner();
+                if inner.is_open
+                    && let Some(attached) = &inner.attached
+                {
+                    return Ok(attached.clone());
+                }
+            }
+            // Somebody may stop it again before we look; then this begins anew, and ends when it is removed or fails.
+            self.ride(&held.driver, Wanted::ByUse).await?;
+        }
+    }
+
+    /// Waits for the outcome of the wake that is going on, or of a new one.
+    async fn ride(self: &Arc<Self>, driver: &Arc<Driver>, wanted: Wanted) -> Result<(), ApiError> {
+        let mut steps = self.wake(driver, wanted)?;
+        let outcome = match steps.wait_for(WakeStep::is_final).await {
+            Ok(step) => step.clone(),
+            // The server stops, or the wake had a defect and the log has it.
+            Err(_) => WakeStep::Failed(
+                Problem::new(
+                    Code::SandboxUnavailable,
+                    format!("the wake of sandbox {} was cut short", driver.id),
+                )
+                .with_retry_after(1),
+            ),
+        };
+        match outcome {
+            WakeStep::Failed(problem) => Err(problem.into()),
+            WakeStep::Resting(_)
+            | WakeStep::Waiting
+            | WakeStep::Thawing
+            | WakeStep::Starting
+            | WakeStep::Ready => Ok(()),
+        }
+    }
+
+    /// The wake that is going on, or a new one.
+    pub(super) fn wake(
+        self: &Arc<Self>,
+        driver: &Arc<Driver>,
+        wanted: Wanted,
+    ) -> Result<watch::Receiver<WakeStep>, ApiError> {
+        let mut inner = driver.inner();
+        inner.state.after(Transition::Start)?;
+        if let Some(wake) = ongoing(inner.wake.as_ref()) {
+            return Ok(wake);
+        }
+        if wanted == Wanted::ByUse
+            && let Some(problem) = inner.trouble.holds(clock::steady())
+        {
+            return Err(problem.into());
+        }
+        let (steps, wake) = watch::channel(WakeStep::Waiting);
+        inner.wake = Some(wake.clone());
+        let (this, driver) = (Arc::clone(self), Arc::clone(driver));
+        self.tracker.spawn(async move {
+            let turn = driver.turn().await;
+            let outcome = Box::pin(this.bring_back(&driver, &steps)).await;
+            let step = {
+                let mut inner = driver.inner();
+                inner.wake = None;
+                match outcome {
+                    Ok(()) => {
+                        inner.trouble.over();
+                        WakeStep::Ready
+                    }
+                    Err(ApiError(problem)) => {
+                        // That there is no room is nobody's failure, and says itself when to come back.
+                        if problem.code != Code::LowMemory {
+                            inner.trouble.failed(clock::steady(), problem.clone());
+                        }
+                        WakeStep::Failed(problem)
+                    }
+                }
+            };
+            // In our turn: whoever looks next finds what this says.
+            steps.send_replace(step);
+            drop(turn);
+        });
+        Ok(wake)
+    }
+
+    /// From wherever it is to a guest that answers, in our turn.
+    async fn bring_back(
+        self: &Arc<Self>,
+        driver: &Arc<Driver>,
+        steps: &watch::Sender<WakeStep>,
+    ) -> Result<(), ApiError> {
+        let row = self.get(&driver.id).await?;
+        row.state.after(Transition::Start)?;
+        match row.state {
+            SandboxState::Running if driver.attached().is_some() => {
+                driver.inner().is_open = true;
+                return Ok(());
+            }
+            SandboxState::Frozen if driver.attached().is_some() => {
+                steps.send_replace(WakeStep::Thawing);
+                if self.thaw(driver).await? {
+                    return Ok(());
+                }
+            }
+            // A row that says running without anybody attached is one that the reconciler has not come to yet.
+            SandboxState::Creating
+            | SandboxState::Running
+            | SandboxState::Frozen
+            | SandboxState::Stopped
+            | SandboxState::Archived
+            | SandboxState::Failed
+            | SandboxState::Destroying => {}
+        }
+        steps.send_replace(WakeStep::Starting);
+        self.restart(driver, &row).await
+    }
+
+    /// Gives a frozen sandbox its CPU back. Answers whether it had processes that could take it.
+    async fn thaw(&self, driver: &Arc<Driver>) -> Result<bool, ApiError> {
+        let (from, to) = (SandboxState::Frozen, SandboxState::Running);
+        // Both at once, for each takes as long as the other: killed between the two, a server finds a frozen row whose
+        // sandbox runs, or a running one whose sandbox stands still, and mends either.
+        let (moved, thawed) = tokio::join!(
+            self.shift(driver, from, to, None),
+            self.runtime.thaw(&driver.id)
+        );
+        match thawed {
+            Ok(()) => {}
+            Err(RuntimeError::NotRunning(_)) => return Ok(false),
+            Err(error) => {
+                self.shift(driver, to, from, None).await?;
+                return Err(error.into());
+            }
+        }
+        if let Err(error) = moved {
+            if let Err(error) = self.runtime.freeze(&driver.id).await {
+                tracing::warn!(sandbox.id = %driver.id, %error, "cannot freeze again what the database would not let wake");
+            }
+            return Err(error);
+        }
+        driver.inner().is_open = true;
+        Ok(true)
+    }
+}
+
+fn ongoing(wake: Option<&watch::Receiver<WakeStep>>) -> Option<watch::Receiver<WakeStep>> {
+    let wake = wake?;
+    // One whose sender is gone ended without a word.
+    (!wake.borrow().is_final() && wake.has_changed().is_ok()).then(|| wake.clone())
+}
