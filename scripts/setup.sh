@@ -19,6 +19,7 @@ if [ "${1:-}" = --test ]; then
     needed+=(
         chromium:chromium
         chromedriver:chromium-driver
+        dockerd:docker.io
         docker-registry:docker-registry
         skopeo:skopeo
         /bin/busybox:busybox-static

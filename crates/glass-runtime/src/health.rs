@@ -46,7 +46,7 @@ pub(crate) async fn answered(id: &SandboxId, dir: &Path, init: &Init) -> Result<
 }
 
 /// Sends `GET /health` and waits for the answer.
-async fn probe(mut stream: tokio::net::UnixStream) -> io::Result<()> {
+pub(crate) async fn probe(mut stream: tokio::net::UnixStream) -> io::Result<()> {
     stream
         .write_all(b"GET /health HTTP/1.1\r\nhost: guest\r\nconnection: close\r\n\r\n")
         .await?;

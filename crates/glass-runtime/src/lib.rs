@@ -1,10 +1,13 @@
 //! The edge of the world: where sandboxes really are.
 //!
 //! [`Runtime`] is what the server knows of it. `native` makes OCI containers on this kernel without a daemon;
-//! `sim` runs guests as plain child processes, without isolation, for tests and laptops.
+//! `docker` has a Docker daemon make them; `sim` runs guests as plain child processes, without isolation, for tests and laptops.
 #![deny(missing_docs)]
 
+#[cfg(target_os = "linux")]
+pub mod docker;
 mod health;
+mod locks;
 #[cfg(target_os = "linux")]
 pub mod native;
 mod process;
@@ -194,7 +197,7 @@ pub enum RuntimeError {
 /// Cancelling a call leaves the sandbox in a state that the same call, or `destroy`, mends.
 #[async_trait]
 pub trait Runtime: Send + Sync + Debug {
-    /// `native` or `sim`.
+    /// `native`, `docker` or `sim`.
     fn name(&self) -> &'static str;
 
     /// Makes the files of a sandbox: its home, seeded from the image. No process yet.

@@ -10,7 +10,7 @@ mod floor;
 mod launch;
 mod network;
 mod sandbox;
-mod seccomp;
+pub(crate) mod seccomp;
 mod timings;
 mod users;
 

@@ -3,11 +3,15 @@
 //! A dev-dependency only.
 
 pub mod browser;
+#[cfg(target_os = "linux")]
+mod dockerd;
 mod image;
 mod recorder;
 mod server;
 
 pub use browser::Browser;
+#[cfg(target_os = "linux")]
+pub use dockerd::Dockerd;
 pub use image::{base_image, cache};
 pub use recorder::{Recorded, Recorder};
 pub use server::{CliOutput, ServerOptions, TestServer, artefact};

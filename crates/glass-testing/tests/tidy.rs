@@ -43,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Outside libraries that one crate alone may name.
 const DOORS: &[(&str, &str)] = &[
+    ("bollard", "glass-runtime"),
     ("sea-orm", "glass-store"),
     ("sea-orm-migration", "glass-store"),
     ("tar", "glass-image"),

@@ -16,7 +16,7 @@ const ARCH: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCH: TargetArch = TargetArch::aarch64;
 
-const NAMESPACES: [libc::c_int; 8] = [
+pub(crate) const NAMESPACES: [libc::c_int; 8] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWUSER,
     libc::CLONE_NEWPID,
@@ -32,14 +32,23 @@ const NAMESPACES: [libc::c_int; 8] = [
 const SOCK_PACKET: libc::c_int = 10;
 const IPPROTO_L2TP: libc::c_int = 115;
 
+/// As Docker: plain Linux, 32 bit, without address randomisation as debuggers and build tools ask, and the query.
+pub(crate) const PERSONALITIES: [u64; 6] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0x4_0000, 0xffff_ffff];
+
 macro_rules! calls {
-    ($($name:ident)*) => { vec![$(libc::$name),*] };
+    ($($name:ident)*) => { vec![$((stringify!($name), libc::$name)),*] };
 }
+
+/// `SYS_` and the name of a system call, and its number.
+type Call = (&'static str, libc::c_long);
 
 /// Both programs in the launcher's form, in the order in which they are to be installed.
 pub(super) fn filters() -> Result<Vec<u8>, BackendError> {
     let allow = SeccompFilter::new(
-        allowed().into_iter().map(|call| (call, vec![])).collect(),
+        allowed()
+            .into_iter()
+            .map(|(_, call)| (call, vec![]))
+            .collect(),
         SeccompAction::Errno(errno(libc::ENOSYS)),
         SeccompAction::Allow,
         ARCH,
@@ -57,6 +66,19 @@ pub(super) fn filters() -> Result<Vec<u8>, BackendError> {
     Ok(LaunchSpec::encode_filters(&programs))
 }
 
+/// The names of what is allowed whatever its arguments, and of what is refused by [`libc::EPERM`]. What has rules for its
+/// arguments is in neither.
+pub(crate) fn names() -> (Vec<&'static str>, Vec<&'static str>) {
+    const RULED: [&str; 5] = ["clone", "unshare", "socket", "socketpair", "personality"];
+    let plain = |calls: Vec<Call>| {
+        let names = calls
+            .into_iter()
+            .map(|(name, _)| name.trim_start_matches("SYS_"));
+        names.filter(|name| !RULED.contains(name)).collect()
+    };
+    (plain(allowed()), plain(refused_always()))
+}
+
 fn errno(number: libc::c_int) -> u32 {
     number.unsigned_abs()
 }
@@ -71,8 +93,9 @@ fn words(program: &BpfProgram) -> Vec<u64> {
         .collect()
 }
 
-fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls![
+/// What no argument makes harmless.
+fn refused_always() -> Vec<Call> {
+    let mut calls = calls![
         SYS_mount SYS_umount2 SYS_pivot_root SYS_open_tree SYS_move_mount SYS_fsopen SYS_fsconfig
         SYS_fsmount SYS_fspick SYS_mount_setattr SYS_setns SYS_bpf SYS_perf_event_open
         SYS_kexec_load SYS_kexec_file_load SYS_init_module SYS_finit_module SYS_delete_module SYS_keyctl SYS_add_key
@@ -81,14 +104,17 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
         SYS_syslog SYS_sethostname SYS_setdomainname SYS_vhangup SYS_chroot
         SYS_move_pages SYS_fanotify_init SYS_lookup_dcookie SYS_nfsservctl
         SYS_process_vm_writev SYS_process_vm_readv SYS_kcmp
-    ]
-    .into_iter()
-    .map(|call| (call, vec![]))
-    .collect();
+    ];
     #[cfg(target_arch = "x86_64")]
-    for call in calls![SYS_iopl SYS_ioperm SYS_modify_ldt SYS_uselib SYS_ustat SYS_sysfs] {
-        rules.insert(call, vec![]);
-    }
+    calls.extend(calls![SYS_iopl SYS_ioperm SYS_modify_ldt SYS_uselib SYS_ustat SYS_sysfs]);
+    calls
+}
+
+fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = refused_always()
+        .into_iter()
+        .map(|(_, call)| (call, vec![]))
+        .collect();
     let mut unshare = Vec::new();
     let mut clone = Vec::new();
     for flag in NAMESPACES {
@@ -160,10 +186,9 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
     Ok(rules)
 }
 
-/// As Docker: plain Linux, 32 bit, without address randomisation as debuggers and build tools ask, and the query.
 fn personalities() -> Result<Vec<SeccompRule>, BackendError> {
     let mut conditions = Vec::new();
-    for known in [0x0, 0x8, 0x2_0000, 0x2_0008, 0x4_0000, 0xffff_ffff] {
+    for known in PERSONALITIES {
         conditions.push(SeccompCondition::new(
             0,
             SeccompCmpArgLen::Dword,
@@ -187,7 +212,7 @@ fn equals(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
-fn allowed() -> Vec<i64> {
+fn allowed() -> Vec<Call> {
     let mut calls = calls![
         SYS_accept SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
         SYS_clock_nanosleep SYS_clone SYS_close SYS_close_range SYS_connect SYS_copy_file_range SYS_dup SYS_dup3
@@ -232,9 +257,15 @@ fn allowed() -> Vec<i64> {
         SYS_set_thread_area SYS_get_thread_area SYS_signalfd SYS_stat SYS_symlink SYS_time SYS_unlink SYS_utime
         SYS_utimes SYS_vfork SYS_fchmodat2 SYS_getrlimit SYS_renameat SYS_setrlimit SYS_sync_file_range
     ]);
-    // fchmodat2, getrlimit, renameat, setrlimit and sync_file_range, which the crate does not name here.
+    // The crate does not name these here.
     #[cfg(target_arch = "aarch64")]
-    calls.extend([452, 163, 38, 164, 84]);
+    calls.extend([
+        ("SYS_fchmodat2", 452),
+        ("SYS_getrlimit", 163),
+        ("SYS_renameat", 38),
+        ("SYS_setrlimit", 164),
+        ("SYS_sync_file_range", 84),
+    ]);
     calls
 }
 
@@ -266,7 +297,7 @@ mod tests {
             libc::SYS_io_setup,
             libc::SYS_mount,
         ] {
-            assert!(!allowed.contains(&call));
+            assert!(allowed.iter().all(|(_, number)| *number != call));
         }
     }
 }

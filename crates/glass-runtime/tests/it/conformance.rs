@@ -11,12 +11,18 @@ use crate::world::{Kind, World, shell, text};
 
 const GRACE: Duration = Duration::from_secs(5);
 
-macro_rules! both {
+macro_rules! all {
     ($($name:ident)*) => {
         mod native {
             $(#[tokio::test]
             async fn $name() {
                 crate::world::World::run(crate::world::Kind::Native, super::$name).await;
+            })*
+        }
+        mod docker {
+            $(#[tokio::test]
+            async fn $name() {
+                crate::world::World::run(crate::world::Kind::Docker, super::$name).await;
             })*
         }
         mod sim {
@@ -28,7 +34,7 @@ macro_rules! both {
     };
 }
 
-both! {
+all! {
     a_started_guest_answers
     programs_run_with_the_environment_of_the_spec
     files_of_the_home_survive_a_restart
@@ -176,7 +182,7 @@ async fn a_frozen_sandbox_waits(world: &World) {
 async fn the_next_server_finds_what_runs(world: &World) {
     let sandbox = world.up().await;
     sandbox.background("sleep 1000").await;
-    let next = world.reopen();
+    let next = world.reopen().await;
     let found = next.list().await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].activity, Activity::Running);
@@ -191,12 +197,12 @@ async fn the_next_server_finds_what_runs(world: &World) {
 async fn the_gateway_is_reached_and_bound_anew(world: &World) {
     let sandbox = world.up().await;
     let port = sandbox.guest.info().await.unwrap().gateway_port;
-    if world.kind == Kind::Native {
+    if world.kind != Kind::Sim {
         assert_eq!(port, sandbox.spec.gateway_port);
     }
     for word in ["first", "second"] {
         // The second time is another server's: it binds anew while the socket of the first is still there.
-        let listener = world.reopen().gateway(&sandbox.id).await.unwrap();
+        let listener = world.reopen().await.gateway(&sandbox.id).await.unwrap();
         let serve = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(word.as_bytes()).await.unwrap();

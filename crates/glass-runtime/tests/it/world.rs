@@ -1,4 +1,4 @@
-//! A runtime of either kind over a directory of its own, with a small image.
+//! A runtime of any kind over a directory of its own, with a small image.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use glass_runtime::docker::{DockerConfig, DockerRuntime, ImageArchive};
 use glass_runtime::native::{NativeConfig, NativeRuntime};
 use glass_runtime::sim::SimRuntime;
 use glass_runtime::{ExecOutput, ExecRequest, GuestClient, Runtime, RuntimeError, SandboxSpec};
+use glass_testing::Dockerd;
 use glass_types::{Isolation, Limits, RootMode, SandboxId};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Native,
+    Docker,
     Sim,
 }
 
@@ -25,6 +28,8 @@ pub(crate) struct World {
     pub(crate) kind: Kind,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) dir: TempDir,
+    /// The daemon of the docker runtime.
+    pub(crate) dockerd: Option<Arc<Dockerd>>,
 }
 
 impl World {
@@ -32,12 +37,18 @@ impl World {
     pub(crate) async fn run(kind: Kind, test: impl AsyncFnOnce(&Self)) {
         assert!(
             kind == Kind::Sim || rustix::process::geteuid().is_root(),
-            "native sandboxes need root: run the tests with sudo"
+            "sandboxes need root: run the tests with sudo"
         );
         let dir = tempfile::tempdir().unwrap();
         make_image(&dir.path().join("image"));
-        let runtime = open(kind, &dir.path().join("state"));
-        let world = Self { kind, runtime, dir };
+        let dockerd = (kind == Kind::Docker).then(|| Dockerd::shared().unwrap());
+        let runtime = open(kind, &dir.path().join("state"), dockerd.as_deref()).await;
+        let world = Self {
+            kind,
+            runtime,
+            dir,
+            dockerd,
+        };
         let outcome = AssertUnwindSafe(test(&world)).catch_unwind().await;
         for status in world.runtime.list().await.unwrap() {
             world.runtime.destroy(&status.id).await.unwrap();
@@ -48,8 +59,9 @@ impl World {
     }
 
     /// The runtime as another server would have it that starts now over the same directory.
-    pub(crate) fn reopen(&self) -> Arc<dyn Runtime> {
-        open(self.kind, &self.dir.path().join("state"))
+    pub(crate) async fn reopen(&self) -> Arc<dyn Runtime> {
+        let state_dir = self.dir.path().join("state");
+        open(self.kind, &state_dir, self.dockerd.as_deref()).await
     }
 
     pub(crate) fn spec(&self) -> SandboxSpec {
@@ -64,7 +76,7 @@ impl World {
             },
             // Without a network namespace two guests cannot have the same.
             gateway_port: match self.kind {
-                Kind::Native => 49_982,
+                Kind::Native | Kind::Docker => 49_982,
                 Kind::Sim => 0,
             },
             root: RootMode::ThrowAway,
@@ -90,16 +102,42 @@ impl World {
     }
 }
 
-fn open(kind: Kind, state_dir: &Path) -> Arc<dyn Runtime> {
+async fn open(kind: Kind, state_dir: &Path, dockerd: Option<&Dockerd>) -> Arc<dyn Runtime> {
     let state_dir = PathBuf::from(state_dir);
     match kind {
         Kind::Native => Arc::new(NativeRuntime::new(NativeConfig { state_dir }).unwrap()),
+        Kind::Docker => Arc::new(docker_runtime(state_dir, dockerd.unwrap()).await),
         Kind::Sim => Arc::new(SimRuntime::new(state_dir).unwrap()),
     }
 }
 
+pub(crate) async fn docker_runtime(state_dir: PathBuf, dockerd: &Dockerd) -> DockerRuntime {
+    let config = DockerConfig {
+        state_dir,
+        socket: dockerd.socket(),
+        archive: Arc::new(Archive),
+    };
+    DockerRuntime::open(config).await.unwrap()
+}
+
+/// The image store's own archives, as the server has them made.
+#[derive(Debug)]
+struct Archive;
+
+impl ImageArchive for Archive {
+    fn write(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        layers: &[PathBuf],
+        out: &mut dyn std::io::Write,
+    ) -> std::io::Result<()> {
+        glass_image::DockerArchive::of(name, labels, layers)?.write(out)
+    }
+}
+
 /// One image layer: busybox and a home with a file in it.
-fn make_image(layer: &Path) {
+pub(crate) fn make_image(layer: &Path) {
     let bin = layer.join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     std::fs::create_dir_all(layer.join("etc")).unwrap();
