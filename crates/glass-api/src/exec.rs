@@ -20,6 +20,9 @@ pub struct ExecParams {
     /// Text for its standard input, which is then closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// `root` in a sandbox whose root is writable; its user `dev` unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Milliseconds after which it is killed. 60 000 unless given, at most one hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,

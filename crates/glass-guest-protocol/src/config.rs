@@ -26,6 +26,9 @@ pub struct GuestConfig {
     pub run_as: Option<RunAs>,
     /// Whether file operations are confined to `home` (sim, where there is no mount namespace).
     pub confine_to_home: bool,
+    /// Whether processes may be root of the sandbox, by `sudo` or by being started so.
+    #[serde(default)]
+    pub sudo: bool,
     /// Environment of every process.
     pub env: BTreeMap<String, String>,
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 /// What to run.
@@ -217,6 +219,24 @@ pub enum ProcessEvent {
 pub struct ProcessEventFrame {
     /// What happened.
     pub event: ProcessEvent,
+}
+
+/// The value of the header `Authorization` of `Start` by which a caller names the user of the process.
+#[must_use]
+pub fn authorization(user: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:")))
+}
+
+/// The user that such a header names. The password is not looked at: whoever may call may be any user.
+#[must_use]
+pub fn authorized(header: &str) -> Option<String> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, _) = text.split_once(':')?;
+    Some(user.to_owned())
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 
 use crate::fault;
 use crate::guest::Core;
-use crate::identity::{as_user, is_variable};
+use crate::identity::{User, as_user, is_variable};
+
+const CAP_SETPCAP: libc::c_int = 8;
 
 /// A program to start.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) struct Program {
     pub(crate) args: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) cwd: PathBuf,
+    pub(crate) user: User,
 }
 
 /// Its three standard streams.
@@ -54,7 +57,13 @@ pub(crate) async fn start(
     program: Program,
     streams: Streams,
 ) -> Result<Started, RpcError> {
+    let as_root = program.user == User::Root;
     let mut env = core.env.clone();
+    if as_root {
+        for (name, value) in [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root")] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
     if let Some(name) = program.env.keys().find(|name| !is_variable(name)) {
         return Err(fault::invalid(format!(
             "environment variable {name:?} cannot be set: a name is not empty and has no = and no zero byte"
@@ -76,7 +85,10 @@ pub(crate) async fn start(
     let (command, cwd) = (program.command, program.cwd);
     let directory = cwd.clone();
     let file = as_user(move || {
-        check_directory(&directory)?;
+        // The user may not see what root may; then the child says so.
+        if !as_root {
+            check_directory(&directory)?;
+        }
         find(&command, &path, &directory)
     })
     .await?;
@@ -90,9 +102,13 @@ pub(crate) async fn start(
         .stderr(streams.stderr);
     let directory = CString::new(cwd.as_os_str().as_bytes())
         .map_err(|_| fault::invalid("cwd holds a zero byte"))?;
-    let run_as = core.config.run_as;
+    let run_as = match program.user {
+        User::Own => core.config.run_as,
+        User::Root => Some(RunAs { uid: 0, gid: 0 }),
+    };
+    let sudo = core.config.sudo;
     // SAFETY: `prepare` makes system calls only; it allocates nothing and takes no lock.
-    unsafe { command.pre_exec(move || prepare(run_as, &directory, streams.terminal)) };
+    unsafe { command.pre_exec(move || prepare(run_as, sudo, &directory, streams.terminal)) };
     let (child, ended) = core.reaper.spawn(&mut command).map_err(|error| {
         let name = file.display();
         match error.raw_os_error() {
@@ -169,7 +185,7 @@ fn is_program(file: &Path) -> bool {
 }
 
 /// Runs in the child: leaves everything of the guest behind.
-fn prepare(run_as: Option<RunAs>, cwd: &CString, terminal: bool) -> io::Result<()> {
+fn prepare(run_as: Option<RunAs>, sudo: bool, cwd: &CString, terminal: bool) -> io::Result<()> {
     let check = |result: libc::c_long| {
         if result < 0 {
             Err(io::Error::last_os_error())
@@ -186,7 +202,12 @@ fn prepare(run_as: Option<RunAs>, cwd: &CString, terminal: bool) -> io::Result<(
         if let Some(RunAs { uid, gid }) = run_as {
             // Before the identity changes, which takes the right to do it away. The first unknown one ends it.
             let mut capability = 0;
-            while libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0 {
+            while libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) >= 0 {
+                // What `sudo` may give was bounded by the launcher. The guest alone keeps one capability more: nobody
+                // may trace a process that can do what he cannot.
+                if !sudo || capability == CAP_SETPCAP {
+                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0).into())?;
+                }
                 capability += 1;
             }
             check(libc::syscall(
@@ -196,7 +217,9 @@ fn prepare(run_as: Option<RunAs>, cwd: &CString, terminal: bool) -> io::Result<(
             ))?;
             check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
             check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
+            if !sudo {
+                check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
+            }
         }
         libc::umask(0o022);
         // After the change of identity, which would clear it. Without a pid namespace it is what ends our children.

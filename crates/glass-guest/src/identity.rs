@@ -10,11 +10,41 @@
 
 use std::collections::BTreeMap;
 
-use glass_guest_protocol::{GuestConfig, RunAs, connect::RpcError};
+use glass_guest_protocol::connect::{Code, RpcError};
+use glass_guest_protocol::{GuestConfig, RunAs};
 
 use crate::fault;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Whose a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// The sandbox's user.
+    Own,
+    /// Root of the sandbox.
+    Root,
+}
+
+/// The user that a caller names; the sandbox's own when he names none.
+pub(crate) fn user(config: &GuestConfig, name: Option<&str>) -> Result<User, RpcError> {
+    let own = || config.run_as.and_then(|user| user_name(user.uid));
+    match name {
+        None | Some("" | "dev") => Ok(User::Own),
+        Some("root") if config.sudo => Ok(User::Root),
+        Some("root") => Err(RpcError::new(
+            Code::PermissionDenied,
+            "user root: nothing can be root in this sandbox; make one with a writable root",
+        )),
+        Some(name) if own().as_deref() == Some(name) => Ok(User::Own),
+        Some(name) => {
+            let shown: String = name.chars().take(64).collect();
+            Err(fault::invalid(format!(
+                "user {shown:?} is not one that programs can be started as, name dev or root"
+            )))
+        }
+    }
+}
 
 /// Gives the calling thread the user's file system identity. The C library would change every thread, so it is not asked.
 pub(crate) fn enter_as_thread(run_as: Option<RunAs>) {

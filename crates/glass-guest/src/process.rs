@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::child::{self, Program, Streams};
 use crate::fault;
 use crate::guest::Core;
+use crate::identity::User;
 use crate::tree;
 use output::{Output, Reader};
 
@@ -88,6 +89,7 @@ impl Processes {
         self: &Arc<Self>,
         request: StartRequest,
         timeout: Option<Duration>,
+        user: User,
     ) -> Result<(Arc<Process>, Reader), RpcError> {
         if self.with_table(|table| table.len()) >= MAX_PROCESSES {
             return Err(fault::exhausted(format!(
@@ -100,6 +102,7 @@ impl Processes {
             args: request.process.args.clone(),
             env: request.process.envs.clone(),
             cwd,
+            user,
         };
         let out_of_pipes = |error: io::Error| fault::io("standard streams", &error);
         let (streams, ends) = match request.pty {

@@ -13,6 +13,18 @@ const KEPT: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::CHOWN);
 
+/// What `sudo` can give, valid only inside the user namespace: what installing packages and running services takes.
+/// Without [`CapabilitySet::SETPCAP`], which the guest has: the kernel lets nobody trace a process that can do more.
+const ROOT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE);
+
 /// No core dumps; open files as many as given, as far as the host allows.
 pub(crate) fn limit_resources(open_files: u32) -> io::Result<()> {
     let none = Rlimit {
@@ -46,24 +58,32 @@ pub(crate) fn become_root() -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves [`KEPT`] and forbids that any program ever gains more.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
+/// Leaves [`KEPT`] and forbids that any program ever gains more. Where the root is writable the guest can do what root of
+/// the sandbox can, and decides for each process whether that may be gained.
+pub(crate) fn drop_capabilities(writable_root: bool) -> io::Result<()> {
+    let kept = if writable_root {
+        KEPT.union(ROOT)
+    } else {
+        KEPT
+    };
     rustix::thread::clear_ambient_capability_set()?;
-    for capability in CapabilitySet::all().difference(KEPT).iter() {
+    for capability in CapabilitySet::all().difference(kept).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // A capability that this kernel does not know cannot be had.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Ok(()) | Err(Errno::INVAL) => {}
             Err(e) => return Err(e.into()),
         }
     }
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {
-            effective: KEPT,
-            permitted: KEPT,
+            effective: kept,
+            permitted: kept,
             inheritable: CapabilitySet::empty(),
         },
     )?;
-    rustix::thread::set_no_new_privs(true)?;
+    if !writable_root {
+        rustix::thread::set_no_new_privs(true)?;
+    }
     Ok(())
 }

@@ -72,12 +72,13 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
         .step("enter the user namespace")?;
         steps.done("descriptors, namespaces of groups and users");
         confine::become_root().step("become root of the user namespace")?;
-        confine::drop_capabilities().step("drop capabilities")?;
-        steps.done("drop capabilities");
+        // While it may: without `no_new_privs`, which is not for every sandbox, that takes a capability.
         for filter in &filters {
             sys::install_filter(filter).step("install the seccomp filter")?;
         }
         steps.done("seccomp");
+        confine::drop_capabilities(spec.writable_root).step("drop capabilities")?;
+        steps.done("drop capabilities");
     }
     // It was empty while the tree was made.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);

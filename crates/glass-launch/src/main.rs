@@ -17,6 +17,7 @@ mod launch;
 mod loopback;
 mod mounts;
 mod seed;
+mod skeleton;
 mod spare;
 mod steps;
 mod sys;

@@ -11,17 +11,17 @@
 //! ```
 //!
 //! An image is hostile: any path in it may be a symlink to anywhere. So nothing is ever mounted on, or written to, a
-//! path that the image could have made: every mount point is a directory of the fresh upper, which hides what the image
-//! has in its place.
+//! path that the image could have made: every mount point is a directory of the upper, which hides what the image has in
+//! its place. See [`skeleton`] for an upper that is hostile itself.
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
-use glass_launch::{Disk, LaunchSpec, remove_tree};
+use glass_launch::{Disk, LaunchSpec};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -30,30 +30,13 @@ use rustix::mount::{
 use crate::failure::{Failure, Step};
 use crate::loopback;
 use crate::seed;
+use crate::skeleton;
 use crate::spare;
 use crate::steps::Steps;
 use crate::sys;
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 const INERT: MountFlags = PLAIN.union(MountFlags::NOEXEC);
-
-/// Directories that the upper has from the start: those that are mounted on, and their parents.
-const SKELETON: [(&str, u32); 14] = [
-    (".glasshouse", 0o755),
-    ("dev", 0o755),
-    ("etc", 0o755),
-    ("home", 0o755),
-    ("home/dev", 0o755),
-    ("proc", 0o555),
-    ("run", 0o755),
-    ("sys", 0o555),
-    ("tmp", 0o1777),
-    ("var", 0o755),
-    ("var/lib", 0o755),
-    ("var/lib/glasshouse", 0o700),
-    ("opt", 0o755),
-    ("srv", 0o755),
-];
 
 const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
@@ -64,11 +47,13 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
-const HIDDEN_FILES: [&str; 7] = [
+const HIDDEN_FILES: [&str; 9] = [
+    "interrupts",
     "kcore",
     "keys",
     "key-users",
     "kmsg",
+    "latency_stats",
     "sysrq-trigger",
     "timer_list",
     "sched_debug",
@@ -91,7 +76,10 @@ pub(crate) fn make_root(
     mount_disk(spec)?;
     steps.done("mount the disk");
     spare::release().step("free the spare inodes")?;
-    prepare_disk(spec).step("prepare the sandbox's files")?;
+    // The last blocks of the disk are kept for the sandbox's root, and the host's may be without the right to them.
+    sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
+    skeleton::prepare(spec).step("prepare the sandbox's files")?;
+    sys::act_as(0).step("act as root")?;
     steps.done("skeleton of the root");
     mount_mapped(Path::new("disk"), Path::new("rw"), users, false)
         .step("map the owners of files")?;
@@ -104,11 +92,11 @@ pub(crate) fn make_root(
     steps.done("map owners of disk and layers");
     // Overlay works in the upper on behalf of whoever mounted it. The host's root is nobody on a mapped mount.
     sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
-    mount_overlay(spec.layers.len()).step("mount overlay")?;
-    sys::act_as(0).step("act as root")?;
-    steps.done("mount overlay");
+    mount_overlay(spec).step("mount overlay")?;
     spare::keep();
-    steps.done("keep spare inodes");
+    sys::act_as(0).step("act as root")?;
+    skeleton::check(Path::new("root")).step("look at the mount points")?;
+    steps.done("mount overlay, keep spare inodes");
     seed::seed_home().step("seed the home")?;
     steps.done("seed the home");
     let root = Path::new("root");
@@ -183,39 +171,6 @@ fn mount_image(image: &Path, uid_base: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the throw-away root anew; what persists is made once.
-fn prepare_disk(spec: &LaunchSpec) -> io::Result<()> {
-    let disk = Path::new("disk");
-    for name in ["upper", "work"] {
-        remove_tree(&disk.join(name))?;
-        make_dir(&disk.join(name), 0o755)?;
-    }
-    if !disk.join("state").exists() {
-        make_dir(&disk.join("state"), 0o700)?;
-    }
-    let upper = disk.join("upper");
-    for (name, mode) in SKELETON {
-        make_dir(&upper.join(name), mode)?;
-    }
-    fs::write(upper.join(".glasshouse/guest"), "")?;
-    let etc = upper.join("etc");
-    write_public(&etc.join("hostname"), &format!("{}\n", spec.id))?;
-    let hosts = format!(
-        "127.0.0.1 localhost {id}\n::1 localhost ip6-localhost ip6-loopback\n",
-        id = spec.id
-    );
-    write_public(&etc.join("hosts"), &hosts)?;
-    write_public(
-        &etc.join("resolv.conf"),
-        "# There is no network but the loopback.\n",
-    )
-}
-
-fn write_public(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
-}
-
 fn mount_mapped(
     source: &Path,
     target: &Path,
@@ -238,14 +193,25 @@ fn mount_mapped(
     Ok(())
 }
 
-fn mount_overlay(layers: usize) -> io::Result<()> {
-    let lower: Vec<String> = (0..layers).rev().map(|n| format!("l/{n}")).collect();
-    // The upper does not outlive the container, so it need not be flushed when the container ends.
-    let options = format!(
-        "lowerdir={},upperdir=rw/upper,workdir=rw/work,volatile",
+fn mount_overlay(spec: &LaunchSpec) -> io::Result<()> {
+    let lower: Vec<String> = (0..spec.layers.len())
+        .rev()
+        .map(|n| format!("l/{n}"))
+        .collect();
+    // What a layer says of other places of it is not believed, whatever the kernel was built to do.
+    let mut options = format!(
+        "lowerdir={},upperdir=rw/upper,workdir=rw/work,redirect_dir=nofollow,metacopy=off,index=off",
         lower.join(":")
     );
-    rustix::mount::mount("overlay", "root", "overlay", PLAIN, c(&options)?.as_c_str())?;
+    let mut flags = MountFlags::NODEV;
+    if spec.writable_root {
+        // Set-user-id bits count: `sudo` is one, and what they give is root of the sandbox, which is nobody outside.
+    } else {
+        flags |= MountFlags::NOSUID;
+        // The upper does not outlive the container, so it need not be flushed when the container ends.
+        options.push_str(",volatile");
+    }
+    rustix::mount::mount("overlay", "root", "overlay", flags, c(&options)?.as_c_str())?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
-//! Room for the next start on a disk whose user took every inode.
+//! Room for the next start on a disk that is full.
 //!
-//! Blocks are kept for the sandbox's root by an option of the mount; for inodes there is none. Making the tree needs some
-//! that nobody has afterwards, so empty files hold them while the user's programs run.
+//! Blocks are kept for the sandbox's root by an option of the mount; for inodes there is none, and root of a sandbox
+//! whose root is writable takes the blocks too. Making the tree needs some that nobody has afterwards, so files that
+//! nobody sees hold them while the sandbox runs.
 
 use std::fs::File;
 use std::io;
@@ -12,6 +13,8 @@ use glass_launch::remove_tree;
 const DIRECTORY: &str = "disk/spare";
 /// Overlay takes six at the most for a moment; the others are for what it may want one day.
 const COUNT: u32 = 16;
+/// A block or a few in each.
+const BYTES: u64 = 16 << 10;
 
 /// Gives back what was kept.
 pub(crate) fn release() -> io::Result<()> {
@@ -22,7 +25,11 @@ pub(crate) fn release() -> io::Result<()> {
 pub(crate) fn keep() {
     let directory = Path::new(DIRECTORY);
     let kept: io::Result<()> = std::fs::create_dir(directory).and_then(|()| {
-        (0..COUNT).try_for_each(|number| File::create(directory.join(number.to_string())).map(drop))
+        (0..COUNT).try_for_each(|number| {
+            let file = File::create(directory.join(number.to_string()))?;
+            let whole = rustix::fs::FallocateFlags::empty();
+            Ok(rustix::fs::fallocate(&file, whole, 0, BYTES)?)
+        })
     });
     drop(kept);
 }

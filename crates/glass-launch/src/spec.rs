@@ -36,6 +36,8 @@ pub struct LaunchSpec {
     pub cgroups: Vec<PathBuf>,
     /// The guest's environment.
     pub env: Vec<(String, String)>,
+    /// Whether what is written outside of the home persists and programs may gain the rights of root in the sandbox.
+    pub writable_root: bool,
     /// Files that one process may have open.
     pub open_files: u32,
     /// Leaves out all but namespaces and the root: the floor that starting a sandbox is measured against.

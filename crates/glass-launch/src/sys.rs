@@ -95,7 +95,7 @@ pub(crate) fn set_idmap(
     checked(result).map(drop)
 }
 
-/// Installs a seccomp program. Needs `no_new_privs`.
+/// Installs a seccomp program. Needs `CAP_SYS_ADMIN` in the present user namespace.
 pub(crate) fn install_filter(program: &[u64]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: libc::c_ushort::try_from(program.len()).map_err(io::Error::other)?,

@@ -347,9 +347,7 @@ impl Runtime for NativeRuntime {
         let _lock = self.lock(id).await;
         let dir = self.existing(id)?;
         let _launcher = launcher_done(&dir).await?;
-        self.end(id, &dir, grace).await?;
-        // The throw-away root is of no more use; the next start would remove it too.
-        self.removed(&dir.path.join("disk/upper")).await
+        self.end(id, &dir, grace).await
     }
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), RuntimeError> {

@@ -106,6 +106,7 @@ impl SimRuntime {
             workspace: dir.join("home/workspace"),
             run_as: None,
             confine_to_home: true,
+            sudo: false,
             env,
         };
         // A process group of its own: no Ctrl-C at the server's terminal reaches it.

@@ -199,6 +199,12 @@ pub(crate) struct NewArguments {
     /// Label to find the sandbox by
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) label: Vec<(String, String)>,
+    /// What becomes of files outside of its home: throw-away, or writable, where sudo works
+    #[arg(long, value_name = "MODE")]
+    pub(crate) root: Option<String>,
+    /// What stands between it and the host's kernel: container, gvisor or microvm
+    #[arg(long, value_name = "TIER")]
+    pub(crate) isolation: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +237,9 @@ pub(crate) struct ExecArguments {
     /// Added to the sandbox's environment
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) env: Vec<(String, String)>,
+    /// Who it runs as: dev, or root in a sandbox whose root is writable
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user: Option<String>,
     /// Seconds after which it is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,

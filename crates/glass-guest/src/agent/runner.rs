@@ -15,6 +15,7 @@ use super::Agent;
 use super::log::Appended;
 use crate::child::{self, Program, Streams};
 use crate::guest::Core;
+use crate::identity::User;
 use crate::process::{describe, nonblocking, pipe, write_all};
 use crate::{fault, tree};
 
@@ -105,6 +106,7 @@ pub(super) async fn start(
         args: args.to_vec(),
         env: request.env.clone(),
         cwd: core.root.directory(request.cwd.as_deref())?,
+        user: User::Own,
     };
     let io = |error: std::io::Error| fault::io("standard streams", &error);
     let (child_stdin, stdin) = pipe().map_err(io)?;

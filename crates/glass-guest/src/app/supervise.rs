@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::detect::{Commands, Plan};
 use super::{App, site};
 use crate::child::{self, Program, Streams};
+use crate::identity::User;
 use crate::process::{describe, nonblocking, pipe};
 use crate::{fault, tree};
 
@@ -370,6 +371,7 @@ impl Process {
             args: vec!["-c".to_owned(), command.to_owned()],
             env,
             cwd: app.core.root.workspace.clone(),
+            user: User::Own,
         };
         let output = nonblocking(read).map_err(io)?;
         app.logs.add(name, format!("$ {command}").as_bytes());

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt as _};
 use glass_guest_protocol::connect::{Code, Decoder, Empty, RpcError};
 use glass_guest_protocol::process::{
     ListResponse, ProcessEvent, ProcessEventFrame, ProcessRequest, ProcessStarted,
-    SendInputRequest, SendSignalRequest, Signal, StreamInputRequest, UpdateRequest,
+    SendInputRequest, SendSignalRequest, Signal, StreamInputRequest, UpdateRequest, authorized,
 };
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use super::output::{Reader, Step};
 use crate::guest::Guest;
 use crate::reply::{self, Reply};
-use crate::{fault, server, tree};
+use crate::{fault, identity, server, tree};
 
 /// How often an idle stream says that it lives, unless the client names a period.
 const KEEPALIVE: u64 = 50;
@@ -76,8 +76,13 @@ async fn start(guest: &Guest, request: Request<Incoming>) -> Result<Reply, RpcEr
     let timeout = reply::number(&request, "connect-timeout-ms")
         .filter(|timeout| *timeout > 0)
         .map(Duration::from_millis);
+    let name = request.headers().get(http::header::AUTHORIZATION);
+    let name = name
+        .and_then(|header| header.to_str().ok())
+        .and_then(authorized);
+    let user = identity::user(&guest.core.config, name.as_deref())?;
     let wanted = reply::enveloped(request).await?;
-    let (_, reader) = guest.processes.start(wanted, timeout).await?;
+    let (_, reader) = guest.processes.start(wanted, timeout, user).await?;
     Ok(reply::stream(events(reader, keepalive)))
 }
 

@@ -152,6 +152,7 @@ fn spawn(directory: &Path) -> Child {
         home,
         run_as: None,
         confine_to_home: true,
+        sudo: false,
         env: BTreeMap::from([("FROM_CONFIG".to_owned(), "yes".to_owned())]),
     };
     Command::new(env!("CARGO_BIN_EXE_glass-guest"))

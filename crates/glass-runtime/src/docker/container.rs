@@ -214,6 +214,7 @@ fn guest_config(spec: &SandboxSpec) -> GuestConfig {
             gid: DEV_UID,
         }),
         confine_to_home: false,
+        sudo: false,
         env: spec.env.clone(),
     }
 }

@@ -25,6 +25,8 @@ pub struct ExecRequest {
     pub env: BTreeMap<String, String>,
     /// Its standard input; absent means none.
     pub stdin: Option<Vec<u8>>,
+    /// `root` where the sandbox's root is writable. Its user if absent.
+    pub user: Option<String>,
     /// After this it is killed with all its children.
     pub timeout: Option<Duration>,
 }
@@ -74,7 +76,9 @@ impl GuestClient {
             tag: None,
             stdin: Some(request.stdin.is_some()),
         };
-        let started = self.start_within(&start, request.timeout).await?;
+        let started = self
+            .start_within(&start, request.timeout, request.user.as_deref())
+            .await?;
         let mut events = started.events;
         let feed = self.feed(started.pid, request.stdin);
         tokio::pin!(feed);

@@ -32,16 +32,29 @@ impl GuestClient {
     /// # Errors
     /// `NotFound` names a missing program, `InvalidArgument` a bad directory.
     pub async fn start(&self, request: &StartRequest) -> Result<StartedProcess, GuestError> {
-        self.start_within(request, None).await
+        self.start_within(request, None, None).await
+    }
+
+    /// The same as another user of the sandbox.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when nothing can be this user here.
+    pub async fn start_as(
+        &self,
+        request: &StartRequest,
+        user: Option<&str>,
+    ) -> Result<StartedProcess, GuestError> {
+        self.start_within(request, None, user).await
     }
 
     pub(super) async fn start_within(
         &self,
         request: &StartRequest,
         timeout: Option<std::time::Duration>,
+        user: Option<&str>,
     ) -> Result<StartedProcess, GuestError> {
         let method = "process.Process/Start";
-        let frames = self.streaming(method, request, timeout).await?;
+        let frames = self.streaming_as(method, request, timeout, user).await?;
         self.started(method, frames).await
     }
 

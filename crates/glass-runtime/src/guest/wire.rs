@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt as _};
 use glass_guest_protocol::connect::{
     Decoder, END, EndOfStream, RpcError, STREAMING, UNARY, encode,
 };
+use glass_guest_protocol::process::authorization;
 use http::{Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -140,12 +141,25 @@ impl GuestClient {
         message: &Q,
         timeout: Option<std::time::Duration>,
     ) -> Result<GuestStream<A>, GuestError> {
+        self.streaming_as(method, message, timeout, None).await
+    }
+
+    pub(super) async fn streaming_as<Q: Serialize, A: DeserializeOwned + Send + 'static>(
+        &self,
+        method: &str,
+        message: &Q,
+        timeout: Option<std::time::Duration>,
+        user: Option<&str>,
+    ) -> Result<GuestStream<A>, GuestError> {
         let payload = serde_json::to_vec(message)
             .map_err(|error| self.nonsense(method, error.to_string()))?;
         let mut request =
             Request::post(format!("/{method}")).header(header::CONTENT_TYPE, STREAMING);
         if let Some(timeout) = timeout {
             request = request.header("connect-timeout-ms", timeout.as_millis().to_string());
+        }
+        if let Some(user) = user {
+            request = request.header(header::AUTHORIZATION, authorization(user));
         }
         let answer = self
             .http(method, request.body(full(encode(0, &payload).into())))

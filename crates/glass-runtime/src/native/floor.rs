@@ -45,6 +45,7 @@ impl NativeRuntime {
             workspace: PathBuf::from("/home/workspace"),
             run_as: None,
             confine_to_home: false,
+            sudo: false,
             env: BTreeMap::new(),
         };
         let spec = LaunchSpec {
@@ -57,6 +58,7 @@ impl NativeRuntime {
             uid_base: 0,
             cgroups: vec![],
             env: guest_env(&config),
+            writable_root: false,
             open_files: 1024,
             bare: true,
         };

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use glass_guest_protocol::{DEV_UID, GuestConfig, HOME, Listen, RunAs, WORKSPACE};
 use glass_launch::{Disk, LaunchReport, LaunchSpec, StepTime};
+use glass_types::RootMode;
 use tokio::io::AsyncWriteExt;
 
 use super::sandbox::SandboxDir;
@@ -54,6 +55,7 @@ impl NativeRuntime {
             uid_base: record.uid_base,
             cgroups,
             env: guest_env(&guest_config(spec)),
+            writable_root: spec.root == RootMode::Writable,
             open_files: spec.limits.open_files,
             bare: false,
         };
@@ -112,6 +114,7 @@ fn guest_config(spec: &SandboxSpec) -> GuestConfig {
             gid: DEV_UID,
         }),
         confine_to_home: false,
+        sudo: spec.root == RootMode::Writable,
         env: spec.env.clone(),
     }
 }

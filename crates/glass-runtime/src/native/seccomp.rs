@@ -1,7 +1,8 @@
 //! The system calls that a sandbox may make.
 //!
-//! Two programs: the first allows what is known to be harmless and answers the rest as a kernel that lacks it; the
-//! second, asked first, refuses by name what programs do try, with the error that they expect.
+//! Three programs: the first allows what is known to be harmless and answers the rest as a kernel that lacks it; the
+//! second refuses by name what programs do try, and the third what they take for a part that the kernel may lack, each
+//! with the error that they expect. Where several refuse, the last one's error counts.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ macro_rules! calls {
 /// `SYS_` and the name of a system call, and its number.
 type Call = (&'static str, libc::c_long);
 
-/// Both programs in the launcher's form, in the order in which they are to be installed.
+/// The programs in the launcher's form, in the order in which they are to be installed.
 pub(super) fn filters() -> Result<Vec<u8>, BackendError> {
     let allow = SeccompFilter::new(
         allowed()
@@ -59,7 +60,13 @@ pub(super) fn filters() -> Result<Vec<u8>, BackendError> {
         SeccompAction::Errno(errno(libc::EPERM)),
         ARCH,
     )?;
-    let programs: Vec<Vec<u64>> = [allow, refuse]
+    let lack = SeccompFilter::new(
+        BTreeMap::from([(libc::SYS_socket, lacking()?)]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno(libc::EPROTONOSUPPORT)),
+        ARCH,
+    )?;
+    let programs: Vec<Vec<u64>> = [allow, refuse, lack]
         .into_iter()
         .map(|filter| Ok(words(&BpfProgram::try_from(filter)?)))
         .collect::<Result<_, BackendError>>()?;
@@ -186,6 +193,14 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
     Ok(rules)
 }
 
+/// The kernel's audit, which `sudo` and all else that logs in people tells of them where there is one.
+fn lacking() -> Result<Vec<SeccompRule>, BackendError> {
+    Ok(vec![SeccompRule::new(vec![
+        equals(0, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
+        equals(2, u64::from(libc::NETLINK_AUDIT.unsigned_abs()))?,
+    ])?])
+}
+
 fn personalities() -> Result<Vec<SeccompRule>, BackendError> {
     let mut conditions = Vec::new();
     for known in PERSONALITIES {
@@ -274,15 +289,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_programs_fit_the_kernel() {
+    fn all_programs_fit_the_kernel() {
         let programs = LaunchSpec::decode_filters(&filters().unwrap()).unwrap();
-        assert_eq!(programs.len(), 2);
-        for program in programs {
-            assert!(
-                program.len() > 100 && program.len() < 4096,
-                "{}",
-                program.len()
-            );
+        assert_eq!(programs.len(), 3);
+        for (program, least) in programs.into_iter().zip([100, 100, 5]) {
+            let length = program.len();
+            assert!(length > least && length < 4096, "{length}");
         }
     }
 

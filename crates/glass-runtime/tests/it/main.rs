@@ -10,3 +10,5 @@ mod leftovers;
 mod limits;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod writable;

@@ -1,7 +1,8 @@
 //! A runtime of any kind over a directory of its own, with a small image.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,9 +153,12 @@ pub(crate) fn make_image(layer: &Path) {
     ] {
         symlink("busybox", bin.join(applet)).unwrap();
     }
+    // A program that makes its user root, where that is allowed.
+    std::fs::copy(busybox, bin.join("su")).unwrap();
+    std::fs::set_permissions(bin.join("su"), Permissions::from_mode(0o4755)).unwrap();
     std::fs::write(
         layer.join("etc/passwd"),
-        "dev:x:1000:1000::/home/dev:/bin/sh\n",
+        "root::0:0::/root:/bin/sh\ndev::1000:1000::/home/dev:/bin/sh\n",
     )
     .unwrap();
     std::fs::write(layer.join("home/dev/.profile"), "# from the image\n").unwrap();

@@ -107,6 +107,7 @@ fn request(params: ExecParams) -> Result<ExecRequest, Problem> {
         cwd: params.cwd,
         env: params.env,
         stdin: params.stdin.map(String::into_bytes),
+        user: params.user,
         timeout: Some(timeout),
     })
 }
@@ -164,7 +165,11 @@ async fn stream(
         tag: None,
         stdin: Some(request.stdin.is_some()),
     };
-    let process = awake.guest().start(&start).await.map_err(not_started)?;
+    let process = awake
+        .guest()
+        .start_as(&start, request.user.as_deref())
+        .await
+        .map_err(not_started)?;
     let pid = process.pid;
     if let Some(stdin) = request.stdin {
         // Beside the output, so that a program which prints before it has read everything does not block.

@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context, arguments: ExecArguments) -> Result<E
         cwd: arguments.cwd,
         env: arguments.env.into_iter().collect(),
         stdin,
+        user: arguments.user,
         timeout_ms: Some(arguments.timeout * 1000),
     };
     let path = format!("/v1/sandboxes/{}/exec", sandbox.id);

@@ -23,6 +23,8 @@ pub(crate) async fn run(context: &Context, arguments: NewArguments) -> Result<Ex
         snapshot: arguments.snapshot,
         env: arguments.env.into_iter().collect(),
         labels: arguments.label.into_iter().collect(),
+        root: arguments.root,
+        isolation: arguments.isolation,
         ..CreateParams::default()
     };
     let sandbox = create(context, &client, &params).await?;

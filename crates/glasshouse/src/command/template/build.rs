@@ -126,6 +126,7 @@ async fn execute(
         cwd: None,
         env: [("CI".to_owned(), "1".to_owned())].into(),
         stdin: None,
+        user: None,
         timeout_ms: Some(PATIENCE_MS),
     };
     let path = format!("/v1/sandboxes/{sandbox}/exec");
