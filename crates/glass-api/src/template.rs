@@ -20,7 +20,7 @@ pub struct TemplateParams {
     /// The image its sandboxes begin with, when there is no snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Manifest of the app in it, as TOML, for people and programs that choose a template.
+    /// Manifest of its app (`glasshouse.yaml`), for people and programs that choose a template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
     /// What its sandboxes have unless their owner wants otherwise.
@@ -61,7 +61,7 @@ pub struct TemplateView {
     pub snapshot: Option<String>,
     /// The image below them.
     pub image: String,
-    /// Manifest of the app in it, as TOML.
+    /// Manifest of its app (`glasshouse.yaml`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
     /// What its sandboxes have unless their owner wants otherwise.

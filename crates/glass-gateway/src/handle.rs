@@ -6,6 +6,7 @@ use glass_types::SandboxId;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::body::{self, Body, REQUEST_LIMIT, ReadError};
 use crate::demo::{self, Dialect};
@@ -58,8 +59,23 @@ pub(crate) async fn handle(
     }
 }
 
-/// To the provider, unless there is none or the request names the demo model.
+/// One request to a model, timed until the head of its answer.
 async fn model_call(
+    gateway: &Inner,
+    sandbox: SandboxId,
+    request: Request<Incoming>,
+    dialect: Dialect,
+) -> Response<Body> {
+    let since = Instant::now();
+    let answer = answer(gateway, sandbox, request, dialect).await;
+    gateway
+        .usage
+        .answered(dialect.protocol(), answer.status(), since.elapsed());
+    answer
+}
+
+/// From the provider, unless there is none or the request names the demo model.
+async fn answer(
     gateway: &Inner,
     sandbox: SandboxId,
     request: Request<Incoming>,

@@ -1,8 +1,10 @@
 //! What answers cost, read from the bytes as they pass.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use glass_types::SandboxId;
+use http::StatusCode;
 use serde_json::Value;
 
 use crate::{Protocol, Refusal};
@@ -34,6 +36,12 @@ pub trait UsageSink: Send + Sync + 'static {
     /// Called once for each answer that named its usage, when it ended or was given up. Must not block.
     fn record(&self, usage: Usage) {
         drop(usage);
+    }
+
+    /// Called once for each model request when the head of its answer is known: whoever answered, and with what. Must not
+    /// block.
+    fn answered(&self, protocol: Protocol, status: StatusCode, took: Duration) {
+        let _ = (protocol, status, took);
     }
 
     /// Called once for each request that a provider answered with an error. Must not block.

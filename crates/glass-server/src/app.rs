@@ -1,6 +1,8 @@
 //! Use cases: what can be done with sandboxes and tasks, whoever asks.
 
 mod guest_problem;
+pub(crate) mod memory;
+mod model_watch;
 mod open_tasks;
 mod previews;
 mod refusals;
@@ -16,6 +18,7 @@ pub(crate) mod validate;
 mod worker;
 
 pub(crate) use guest_problem::guest_problem;
+pub(crate) use model_watch::ModelWatch;
 pub(crate) use open_tasks::Hold;
 pub(crate) use previews::Previews;
 pub(crate) use refusals::Refusals;

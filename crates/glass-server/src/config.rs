@@ -3,10 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use glass_gateway::{EgressConfig, EgressMode, GatewayConfig, Upstream};
 use glass_guest_protocol::GATEWAY_PORT;
 use serde::Deserialize;
+
+use crate::app::memory::{HostMemory, ProcMemory};
 
 /// Which backend makes sandboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub struct Config {
     pub(crate) agents_dir: Option<PathBuf>,
     pub(crate) gateway: GatewayConfig,
     pub(crate) default_agent: String,
+    pub(crate) memory: Arc<dyn HostMemory>,
 }
 
 /// All that is wrong with the configuration, at once.
@@ -145,6 +149,13 @@ impl Egress {
 }
 
 impl Config {
+    /// The same with another source of what the host's memory is.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Arc<dyn HostMemory>) -> Self {
+        self.memory = memory;
+        self
+    }
+
     /// Reads and checks everything the operator decides. `env` looks up an environment variable.
     ///
     /// # Errors
@@ -228,6 +239,7 @@ impl Config {
             default_agent: file
                 .default_agent
                 .unwrap_or_else(|| "claude-code".to_owned()),
+            memory: Arc::new(ProcMemory),
         })
     }
 }

@@ -9,9 +9,11 @@ mod config;
 mod error;
 mod http;
 mod link;
+mod metrics;
 mod origins;
 mod wiring;
 
+pub use app::memory::{HostMemory, ProcMemory, Reading};
 pub use config::{Config, ConfigErrors, RuntimeKind, ServeArgs};
 pub use http::openapi;
 pub use wiring::{BuildError, Server};

@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{Previews, Refusals, Sandboxes, Tasks};
+use crate::app::{ModelWatch, Previews, Refusals, Sandboxes, Tasks};
 use crate::config::{Config, RuntimeKind};
 use crate::error::ApiError;
 use crate::http::{self, ApiToken, State};
+use crate::metrics::Metrics;
 use crate::origins::{SandboxOrigins, SandboxTokens};
 
 /// How long requests in flight have to end when the server stops.
@@ -114,7 +115,10 @@ impl Config {
             listeners.push(listener);
         }
         let public_port = addresses.first().map_or(0, SocketAddr::port);
-        let store = Store::open(&self.data.join("glasshouse.db")).await?;
+        let metrics = Metrics::new();
+        let mut store = Store::open(&self.data.join("glasshouse.db")).await?;
+        let counted = metrics.clone();
+        store.observe(move |took, is_ok| counted.stored(took, is_ok));
         let images = ImageStore::open(self.data.join("images"))?;
         let runtime = self.runtime()?;
         let gateway_port = match self.runtime {
@@ -128,7 +132,10 @@ impl Config {
             .map_err(BuildError::DefaultAgent)?;
         let refusals = Refusals::default();
         let gateway = Gateway::new(self.gateway, Arc::new(SandboxTokens(store.clone())))?
-            .with_usage(Arc::new(refusals.clone()));
+            .with_usage(Arc::new(ModelWatch {
+                metrics: metrics.clone(),
+                refusals: refusals.clone(),
+            }));
         let providers = gateway.providers();
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let previews = Previews {
@@ -142,6 +149,8 @@ impl Config {
             gateway,
             previews,
             gateway_port,
+            self.memory,
+            metrics.clone(),
             tracker.clone(),
             shutdown.clone(),
         ));
@@ -162,6 +171,7 @@ impl Config {
             tasks: Arc::clone(&tasks),
             store,
             token: Arc::new(token),
+            metrics,
             ready: is_ready,
         };
         let edge_config = EdgeConfig::new(&self.preview_domain, public_port);
@@ -262,6 +272,7 @@ impl Server {
                 tokio::time::sleep(RECONCILE_EVERY).await;
             }
         };
+        tracker.spawn(Arc::clone(&sandboxes).watch_memory());
         let stop = async {
             shutdown.await;
             token.cancel();

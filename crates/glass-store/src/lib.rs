@@ -112,6 +112,15 @@ impl Store {
         Ok(Self { writer, reader })
     }
 
+    /// Has every statement reported from now on: how long it took and whether it succeeded. To be called before the
+    /// store is cloned; earlier clones do not report.
+    pub fn observe(&mut self, report: impl Fn(Duration, bool) + Clone + Send + Sync + 'static) {
+        for connection in [&mut self.writer, &mut self.reader] {
+            let report = report.clone();
+            connection.set_metric_callback(move |info| report(info.elapsed, !info.failed));
+        }
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use glass_types::{
     IdleWish, Isolation, Limits, RootMode, SandboxId, SandboxState, SnapshotId, Visibility,
 };
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::entity::sandbox::{Column, Entity, Model};
 use crate::{Millis, Store, StoreError, from_json, from_word, to_json};
@@ -265,6 +265,42 @@ impl Store {
             == 1)
     }
 
+    /// Notes how many bytes of memory a sandbox used.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_memory(&self, id: &SandboxId, bytes: u64) -> Result<(), StoreError> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let update = Entity::update_many()
+            .col_expr(Column::MemoryUsed, Expr::value(bytes))
+            .filter(Column::Id.eq(id.as_str()))
+            .exec(&self.writer)
+            .await;
+        update
+            .map(drop)
+            .map_err(StoreError::query("change a sandbox"))
+    }
+
+    /// Bytes of memory that sandboxes of a template (or of none) have used on average, if any was looked at.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn typical_memory(&self, template: Option<&str>) -> Result<Option<u64>, StoreError> {
+        let same = match template {
+            Some(template) => Column::Template.eq(template),
+            None => Column::Template.is_null(),
+        };
+        let average: Option<Option<f64>> = Entity::find()
+            .select_only()
+            .expr(Expr::col(Column::MemoryUsed).avg())
+            .filter(same)
+            .into_tuple()
+            .one(&self.reader)
+            .await
+            .map_err(StoreError::query("read what sandboxes used"))?;
+        Ok(average.flatten().map(whole))
+    }
+
     /// Removes the row of a sandbox with its tasks and events. Answers whether there was one.
     ///
     /// # Errors
@@ -276,4 +312,14 @@ impl Store {
             .rows_affected
             == 1)
     }
+}
+
+/// An average of bytes as bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an average of what was not negative, and far from the largest; a fraction of a byte is none"
+)]
+fn whole(bytes: f64) -> u64 {
+    bytes as u64
 }

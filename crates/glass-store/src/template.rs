@@ -18,7 +18,7 @@ pub struct TemplateRow {
     pub snapshot: Option<SnapshotId>,
     /// The image below them.
     pub image: String,
-    /// Manifest of the app in it, as TOML.
+    /// Manifest of its app (`glasshouse.yaml`).
     pub manifest: Option<String>,
     /// What its sandboxes have unless their owner wants otherwise, as JSON.
     pub defaults: String,

@@ -307,3 +307,21 @@ async fn the_last_task_is_the_newest() {
         assert_eq!(last().await, Some(task));
     }
 }
+
+#[tokio::test]
+async fn what_sandboxes_of_a_template_use_is_known() {
+    let fixture = fixture().await;
+    let store = &fixture.store;
+    assert_eq!(store.typical_memory(Some("vite")).await.unwrap(), None);
+    for bytes in [100, 200] {
+        let row = sandbox();
+        store.insert_sandbox(&row).await.unwrap();
+        store.note_memory(&row.id, bytes).await.unwrap();
+        let read = store.sandbox(&row.id).await.unwrap().unwrap();
+        assert_eq!(read.memory_used, Some(bytes));
+    }
+    let of = |template| store.typical_memory(template);
+    assert_eq!(of(Some("vite")).await.unwrap(), Some(150));
+    assert_eq!(of(Some("other")).await.unwrap(), None);
+    assert_eq!(of(None).await.unwrap(), None);
+}

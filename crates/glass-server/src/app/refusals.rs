@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 
-use glass_gateway::{Refusal, UsageSink};
+use glass_gateway::Refusal;
 use glass_store::TaskRow;
 use glass_types::Event;
 use tokio::sync::broadcast;
@@ -26,8 +26,9 @@ impl Default for Refusals {
     }
 }
 
-impl UsageSink for Refusals {
-    fn refused(&self, refusal: Refusal) {
+impl Refusals {
+    /// Tells whoever listens.
+    pub(super) fn refused(&self, refusal: Refusal) {
         // Nobody listens when no turn runs, and nobody has to.
         drop(self.0.send(refusal));
     }

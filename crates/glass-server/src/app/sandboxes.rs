@@ -8,6 +8,7 @@ mod driver;
 mod origin;
 mod proxy;
 mod reconcile;
+mod room;
 mod snapshots;
 mod trouble;
 mod uses;
@@ -32,9 +33,11 @@ use driver::{Driver, Drivers, Turn};
 pub(crate) use uses::{Awake, Use, UseKind};
 pub(crate) use wake::WakeStep;
 
+use super::memory::{Admission, HostMemory};
 use super::{Previews, validate};
 use crate::clock;
 use crate::error::ApiError;
+use crate::metrics::{Metrics, Operation};
 
 /// How long processes have to end by themselves.
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,6 +52,10 @@ pub(crate) struct Sandboxes {
     /// TCP port on the sandbox's loopback at which its guest offers the gateway; 0 lets the guest choose.
     gateway_port: u16,
     drivers: Drivers,
+    admission: Admission,
+    /// Held while room is made.
+    relief: tokio::sync::Mutex<()>,
+    metrics: Metrics,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -61,6 +68,8 @@ impl Sandboxes {
         gateway: Gateway,
         previews: Previews,
         gateway_port: u16,
+        memory: Arc<dyn HostMemory>,
+        metrics: Metrics,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
@@ -72,6 +81,9 @@ impl Sandboxes {
             previews,
             gateway_port,
             drivers: Drivers::default(),
+            admission: Admission::new(memory),
+            relief: tokio::sync::Mutex::default(),
+            metrics,
             tracker,
             shutdown,
         }
@@ -132,11 +144,19 @@ impl Sandboxes {
         self.detached(|this| async move {
             let driver = this.drivers.add(this.driver_of(&row));
             let _turn = driver.turn().await;
+            let _room = match this.room(&row).await {
+                Ok(room) => room,
+                Err(error) => {
+                    this.drivers.remove(&row.id);
+                    return Err(error);
+                }
+            };
             if let Err(error) = this.store.insert_sandbox(&row).await {
                 this.drivers.remove(&row.id);
                 return Err(error.into());
             }
-            if let Err(error) = this.bring_up(&driver, &row).await {
+            let made = this.bring_up(&driver, &row);
+            if let Err(error) = this.metrics.timed(Operation::Create, made).await {
                 this.discard(&driver).await;
                 return Err(error);
             }
@@ -175,7 +195,8 @@ impl Sandboxes {
     ) -> Result<(), ApiError> {
         let creating = SandboxState::Creating;
         self.shift(driver, row.state, creating, None).await?;
-        let Err(error) = self.bring_up(driver, row).await else {
+        let up = self.bring_up(driver, row);
+        let Err(error) = self.metrics.timed(Operation::Start, up).await else {
             return Ok(());
         };
         driver.detach(Down::Died);
@@ -216,9 +237,11 @@ impl Sandboxes {
             let (driver, _turn) = this.turn(&id).await?;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Stop)?;
+            this.note_memory(&driver).await;
             this.shift(&driver, row.state, next, None).await?;
             driver.detach(Down::Stopped);
-            match this.runtime.stop(&id, GRACE).await {
+            let stopped = this.runtime.stop(&id, GRACE);
+            match this.metrics.timed(Operation::Stop, stopped).await {
                 // One that failed before it had files has nothing to be stopped.
                 Ok(()) | Err(RuntimeError::Unknown(_)) => this.get(&id).await,
                 Err(error) => Err(error.into()),
@@ -250,6 +273,18 @@ impl Sandboxes {
 
     pub(crate) fn previews(&self) -> &Previews {
         &self.previews
+    }
+
+    /// How many sandboxes there are in each state.
+    pub(crate) fn census(&self) -> Vec<(SandboxState, u64)> {
+        let mut counts = SandboxState::ALL.map(|state| (state, 0));
+        for driver in self.drivers.all() {
+            let state = driver.inner().state;
+            for (_, count) in counts.iter_mut().filter(|(counted, _)| *counted == state) {
+                *count += 1;
+            }
+        }
+        counts.to_vec()
     }
 
     /// A row as the API shows it.
@@ -285,7 +320,8 @@ impl Sandboxes {
     async fn remove(&self, driver: &Driver) -> Result<(), ApiError> {
         let id = &driver.id;
         driver.detach(Down::Removed);
-        match self.runtime.destroy(id).await {
+        let destroyed = self.runtime.destroy(id);
+        match self.metrics.timed(Operation::Destroy, destroyed).await {
             Ok(()) | Err(RuntimeError::Unknown(_)) => {}
             Err(error) => return Err(error.into()),
         }

@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Html;
+use axum::response::{Html, IntoResponse};
 use glass_api::{AgentList, ImageList, ImageView};
+use http::header;
 use serde_json::{Value, json};
 
 use super::refusal;
@@ -51,6 +52,14 @@ pub(super) async fn version(State(state): State<super::State>) -> Json<Value> {
     Json(
         json!({ "version": env!("CARGO_PKG_VERSION"), "runtime": state.sandboxes.runtime().name() }),
     )
+}
+
+/// Counts and times for Prometheus, in the text format of `OpenMetrics`.
+#[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "get_metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text"), refusal::Plain))]
+pub(super) async fn metrics(State(state): State<super::State>) -> impl IntoResponse {
+    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = state.metrics.text(&state.sandboxes.census(), Vec::new());
+    ([(header::CONTENT_TYPE, TEXT)], text)
 }
 
 /// Images that sandboxes can be made from.

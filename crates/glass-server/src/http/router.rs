@@ -23,6 +23,7 @@ pub(crate) struct State {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) store: glass_store::Store,
     pub(crate) token: Arc<auth::ApiToken>,
+    pub(crate) metrics: crate::metrics::Metrics,
     pub(crate) ready: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -86,6 +87,7 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(meta::images))
         .routes(routes!(meta::agents))
         .routes(routes!(meta::version))
+        .routes(routes!(meta::metrics))
 }
 
 /// The document alone.

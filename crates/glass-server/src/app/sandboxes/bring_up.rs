@@ -84,6 +84,7 @@ impl Sandboxes {
                 Err(error) => error.to_string(),
             };
             tracing::warn!(sandbox.id = %driver.id, reason, "sandbox ended");
+            this.metrics.death();
             driver.detach(Down::Died);
             let state = driver.inner().state;
             if let Err(ApiError(problem)) = this

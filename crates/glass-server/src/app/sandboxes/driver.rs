@@ -87,6 +87,8 @@ impl Driver {
                 wake: None,
                 trouble: Trouble::default(),
                 deaths: VecDeque::new(),
+                memory: row.memory_used.unwrap_or(0),
+                is_reclaimed: false,
                 is_doomed: false,
             }),
         }
@@ -161,6 +163,10 @@ pub(super) struct Inner {
     pub(super) trouble: Trouble,
     /// When its processes ended by themselves, lately.
     pub(super) deaths: VecDeque<Millis>,
+    /// Bytes of memory it used when it was last looked at.
+    pub(super) memory: u64,
+    /// Whether the kernel was asked to take its memory since it was frozen.
+    pub(super) is_reclaimed: bool,
     /// It could not be made, and its row could not be removed yet.
     pub(super) is_doomed: bool,
 }

@@ -49,6 +49,7 @@ impl Sandboxes {
                 let Some(driver) = this.drivers.get(&id) else {
                     // A driver is there before the row, and the row before the world.
                     tracing::warn!(sandbox.id = %id, "removing a sandbox that no row knows");
+                    this.metrics.repair("orphan");
                     return Ok(this.runtime.destroy(&id).await?);
                 };
                 let Some(_turn) = driver.try_turn() else {
@@ -84,16 +85,21 @@ impl Sandboxes {
             SandboxState::Frozen if is_up => self.attach(driver).await,
             SandboxState::Creating if driver.inner().is_doomed => self.remove(driver).await,
             SandboxState::Running | SandboxState::Frozen | SandboxState::Creating => {
+                self.metrics.repair("missing");
                 self.restart(driver, row).await
             }
             SandboxState::Stopped | SandboxState::Failed if is_up => {
+                self.metrics.repair("surplus");
                 match self.runtime.stop(&row.id, GRACE).await {
                     Ok(()) | Err(RuntimeError::Unknown(_)) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
             }
             SandboxState::Stopped | SandboxState::Failed | SandboxState::Archived => Ok(()),
-            SandboxState::Destroying => self.remove(driver).await,
+            SandboxState::Destroying => {
+                self.metrics.repair("unfinished");
+                self.remove(driver).await
+            }
         }
     }
 }

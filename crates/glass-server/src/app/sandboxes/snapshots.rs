@@ -17,6 +17,7 @@ use super::{GRACE, Sandboxes};
 use crate::app::validate;
 use crate::clock;
 use crate::error::ApiError;
+use crate::metrics::Operation;
 
 /// How long the snapshot of a fork is kept when the server is killed in the middle.
 const FORK_LASTS: Duration = Duration::from_secs(60 * 60);
@@ -103,7 +104,8 @@ impl Sandboxes {
             expires_at,
         };
         self.store.insert_snapshot(&row).await?;
-        match self.snapshots()?.take(&sandbox.id, &row.id).await {
+        let taken = self.snapshots()?.take(&sandbox.id, &row.id);
+        match self.metrics.timed(Operation::Snapshot, taken).await {
             Ok(status) => self.store.snapshot_taken(&row.id, status.bytes).await?,
             Err(error) => {
                 if let Err(ApiError(problem)) = self.drop_snapshot(&row.id).await {
@@ -153,7 +155,8 @@ impl Sandboxes {
                 Ok(()) | Err(RuntimeError::Unknown(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            this.snapshots()?.restore(&id, &snapshot.id).await?;
+            let restored = this.snapshots()?.restore(&id, &snapshot.id);
+            this.metrics.timed(Operation::Restore, restored).await?;
             if was_up {
                 this.restart(&driver, &row).await?;
             }

@@ -16,6 +16,7 @@ use super::uses::Use;
 use super::{Sandboxes, not_found};
 use crate::clock;
 use crate::error::ApiError;
+use crate::metrics::Operation;
 
 /// How far a wake is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) enum WakeStep {
     Waiting,
     /// It gets its CPU back.
     Thawing,
+    /// Others give way, where memory is short.
+    MakingRoom,
     /// Its guest is being started.
     Starting,
     /// It is awake.
@@ -38,7 +41,11 @@ impl WakeStep {
     /// Whether nothing more will come.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Resting(_) | Self::Waiting | Self::Thawing | Self::Starting => false,
+            Self::Resting(_)
+            | Self::Waiting
+            | Self::Thawing
+            | Self::MakingRoom
+            | Self::Starting => false,
             Self::Ready | Self::Failed(_) => true,
         }
     }
@@ -121,6 +128,7 @@ impl Sandboxes {
             WakeStep::Resting(_)
             | WakeStep::Waiting
             | WakeStep::Thawing
+            | WakeStep::MakingRoom
             | WakeStep::Starting
             | WakeStep::Ready => Ok(()),
         }
@@ -200,6 +208,8 @@ impl Sandboxes {
             | SandboxState::Failed
             | SandboxState::Destroying => {}
         }
+        steps.send_replace(WakeStep::MakingRoom);
+        let _room = self.room(&row).await?;
         steps.send_replace(WakeStep::Starting);
         self.restart(driver, &row).await
     }
@@ -211,7 +221,8 @@ impl Sandboxes {
         // sandbox runs, or a running one whose sandbox stands still, and mends either.
         let (moved, thawed) = tokio::join!(
             self.shift(driver, from, to, None),
-            self.runtime.thaw(&driver.id)
+            self.metrics
+                .timed(Operation::Thaw, self.runtime.thaw(&driver.id))
         );
         match thawed {
             Ok(()) => {}

@@ -108,7 +108,7 @@ impl Recipe {
 
     /// The manifest of its app, where the starter files have one.
     pub(super) fn manifest(&self) -> Option<String> {
-        fs::read_to_string(self.directory.join("files/glasshouse.toml")).ok()
+        fs::read_to_string(self.directory.join("files/glasshouse.yaml")).ok()
     }
 
     /// The starter files, where there are any.
