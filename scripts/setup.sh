@@ -12,6 +12,7 @@ needed=(
     /etc/ssl/certs/ca-certificates.crt:ca-certificates
     mmdebstrap:mmdebstrap
     mkfs.ext4:e2fsprogs
+    mkfs.xfs:xfsprogs
     losetup:mount
     /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 )

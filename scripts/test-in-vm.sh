@@ -19,7 +19,7 @@ if [ ! -e "$vm/root.img" ]; then
     say "making the root file system of the virtual machine, once"
     root=$scratch/root
     mmdebstrap --quiet --variant=minbase \
-        --include=linux-image-amd64,busybox-static,e2fsprogs,mount,iproute2,kmod bookworm "$root"
+        --include=linux-image-amd64,busybox-static,e2fsprogs,xfsprogs,mount,iproute2,kmod bookworm "$root"
     kernel=$(basename "$root"/lib/modules/*)
     mkdir -p "$scratch"/init/{bin,dev,root,modules}
     cp "$root/bin/busybox" "$scratch/init/bin/"

@@ -1,9 +1,15 @@
-//! What the runtime says to the launcher and hears from it, and the removal of trees that hostile code made.
+//! What the runtime says to the launcher and hears from it, and what both do with disks and with trees that hostile code
+//! made.
 #![deny(missing_docs)]
 
+mod clone;
+mod keep;
+pub mod loopback;
 mod spec;
 mod tree;
 
+pub use clone::clone_file;
+pub use keep::{KeepReport, KeepSpec, STILL_FILE, keep, thaw_left};
 pub use spec::{
     Disk, INIT_FILE, InitRecord, LOCK_FILE, LOG_FILE, LaunchReport, LaunchSpec, SOCKET_FILE,
     StepTime,

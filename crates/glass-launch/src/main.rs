@@ -1,4 +1,4 @@
-//! Starts one container and exits.
+//! Starts one container and exits. Given the word `keep`, keeps the disk of a running one.
 //!
 //! ```text
 //! runtime ── spec ─► launcher ── fork into new namespaces ─► init: mounts, pivot_root
@@ -12,9 +12,10 @@
 
 mod confine;
 mod container;
+mod disk;
 mod failure;
+mod keeper;
 mod launch;
-mod loopback;
 mod mounts;
 mod seed;
 mod skeleton;
@@ -25,15 +26,25 @@ mod sys;
 use std::io::{self, Read, Write};
 
 use failure::{Failure, Step};
-use glass_launch::{LaunchReport, LaunchSpec, StepTime};
+use glass_launch::{KeepReport, LaunchReport, LaunchSpec, StepTime};
 use steps::Steps;
 
 fn main() -> io::Result<()> {
-    let report = match run() {
+    // The same program keeps the disk of a running sandbox, so that there is one to carry.
+    if std::env::args().nth(1).as_deref() == Some("keep") {
+        return answer(&match keeper::run() {
+            Ok(()) => KeepReport::Kept,
+            Err(e) => KeepReport::Failed(e.to_string()),
+        });
+    }
+    answer(&match run() {
         Ok(steps) => LaunchReport::Started(steps),
         Err(Failure { step, reason }) => LaunchReport::Failed { step, reason },
-    };
-    let mut line = serde_json::to_vec(&report)?;
+    })
+}
+
+fn answer(report: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
     io::stdout().write_all(&line)
 }

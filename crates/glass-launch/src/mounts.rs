@@ -21,14 +21,15 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
+use glass_launch::loopback::{self, Access};
 use glass_launch::{Disk, LaunchSpec};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::disk;
 use crate::failure::{Failure, Step};
-use crate::loopback;
 use crate::seed;
 use crate::skeleton;
 use crate::spare;
@@ -78,6 +79,7 @@ pub(crate) fn make_root(
     spare::release().step("free the spare inodes")?;
     // The last blocks of the disk are kept for the sandbox's root, and the host's may be without the right to them.
     sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
+    disk::take_over(&spec.id).step("take over the disk")?;
     skeleton::prepare(spec).step("prepare the sandbox's files")?;
     sys::act_as(0).step("act as root")?;
     steps.done("skeleton of the root");
@@ -157,7 +159,8 @@ fn mount_disk(spec: &LaunchSpec) -> Result<(), Failure> {
 
 fn mount_image(image: &Path, uid_base: u32) -> io::Result<()> {
     // The device is kept open until it is mounted, or it would be gone again.
-    let (path, _device) = loopback::attach(image)?;
+    let image = fs::OpenOptions::new().read(true).write(true).open(image)?;
+    let (path, device) = loopback::attach(&image, Access::Buffered)?;
     // The last blocks are for the sandbox's root: when its user has filled the disk, the guest can still keep its logs.
     // Inode tables are not zeroed in the background, which would fill the sparse file; what is freed becomes a hole.
     let options = format!("resuid={uid_base},noinit_itable,discard,errors=remount-ro");
@@ -168,7 +171,7 @@ fn mount_image(image: &Path, uid_base: u32) -> io::Result<()> {
         PLAIN | MountFlags::NOATIME,
         c(&options)?.as_c_str(),
     )?;
-    Ok(())
+    disk::grow(&device, Path::new("disk"))
 }
 
 fn mount_mapped(

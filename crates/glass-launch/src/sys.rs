@@ -177,3 +177,14 @@ pub(crate) fn unshare_cgroups() -> io::Result<()> {
     }))
     .map(drop)
 }
+
+/// Makes the signals void that ask a whole session or service to end.
+pub(crate) fn ignore_requests_to_end() -> io::Result<()> {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: no handler is installed, so no code runs in a signal's context.
+        if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}

@@ -72,6 +72,7 @@ impl GuestError {
                 | RuntimeError::PortClosed { .. }
                 | RuntimeError::Unsupported { .. }
                 | RuntimeError::Step { .. }
+                | RuntimeError::DiskTooSmall { .. }
                 | RuntimeError::Io { .. } => Code::Unavailable,
             },
             Self::Broken { .. } => Code::Unavailable,

@@ -168,6 +168,16 @@ pub enum RuntimeError {
     /// No such snapshot here.
     #[error("snapshot {0} does not exist in the runtime")]
     UnknownSnapshot(SnapshotId),
+    /// A disk as large as allowed would not hold the snapshot.
+    #[error("snapshot {snapshot} needs a disk of {} MiB, and the limit is {} MiB", needed >> 20, limit >> 20)]
+    DiskTooSmall {
+        /// Which snapshot.
+        snapshot: SnapshotId,
+        /// The least size of a disk for it, in bytes.
+        needed: u64,
+        /// What was allowed, in bytes.
+        limit: u64,
+    },
     /// It has processes, and the operation needs it without.
     #[error("sandbox {0} is running")]
     StillRunning(SandboxId),

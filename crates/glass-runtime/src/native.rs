@@ -9,8 +9,12 @@ mod disk;
 mod floor;
 mod launch;
 mod network;
+mod pool;
 mod sandbox;
 pub(crate) mod seccomp;
+mod snapshot;
+mod space;
+mod stats;
 mod timings;
 mod users;
 
@@ -32,7 +36,8 @@ pub use glass_launch::StepTime;
 use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
-    Activity, BoxStream, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, socket,
+    Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
+    Stats, health, socket,
 };
 use cgroup::{Group, Hierarchy};
 use disk::Disks;
@@ -93,12 +98,11 @@ impl NativeRuntime {
             })?;
         make_dir_all(&state_dir.join("sandboxes"), 0o711)?;
         make_dir_all(&state_dir.join("users"), 0o700)?;
-        make_dir_all(&state_dir.join("disks"), 0o700)?;
-        Ok(Self {
+        let runtime = Self {
             programs: Programs::write(&state_dir, &filters)?,
             hierarchy,
             users: Users::new(&state_dir),
-            disks: Disks::new(&state_dir),
+            disks: Disks::open(&state_dir)?,
             sockets: SocketMaker::spawn().map_err(|source| RuntimeError::Io {
                 path: state_dir.clone(),
                 source,
@@ -106,7 +110,9 @@ impl NativeRuntime {
             locks: Mutex::default(),
             inits: Mutex::default(),
             state_dir,
-        })
+        };
+        runtime.thaw_all_left()?;
+        Ok(runtime)
     }
 
     fn dir(&self, id: &SandboxId) -> SandboxDir {
@@ -157,20 +163,95 @@ impl NativeRuntime {
         }
         dir.make()?;
         timings.done("directories, lock");
-        let image = self
-            .disks
-            .make(&dir.image(), spec.limits.disk_bytes)
-            .await
-            .map_err(step(&spec.id, "make the disk"))?;
+        let disk = self.make_disk(spec, &dir).await?;
         timings.done("copy the disk");
         let uid_base = self
             .users
             .claim(&spec.id)
             .map_err(step(&spec.id, "claim user ids"))?;
         timings.done("claim user ids");
-        dir.write_record(Record { uid_base, image })?;
+        let (image, pooled) = (disk.is_some(), disk.unwrap_or(false));
+        dir.write_record(Record {
+            uid_base,
+            image,
+            pooled,
+        })?;
         timings.done("write the record to disk");
         Ok(timings.finish(&spec.id))
+    }
+
+    /// Makes the files it begins with; says whether its disk is in the pool, or `None` when it has a directory.
+    async fn make_disk(
+        &self,
+        spec: &SandboxSpec,
+        dir: &SandboxDir,
+    ) -> Result<Option<bool>, RuntimeError> {
+        let pooled = self.disks.pooled();
+        let image = self.place_of(&spec.id, dir, pooled);
+        match &spec.from {
+            Some(snapshot) if self.disks.exist() => {
+                self.fork(snapshot, &image, spec.limits.disk_bytes).await?;
+            }
+            Some(_) => {
+                return Err(RuntimeError::Unsupported {
+                    what: "the means to begin with a snapshot".to_owned(),
+                    remedy: "run `glasshouse doctor`, which says what disks need".to_owned(),
+                });
+            }
+            None if self.disks.exist() => self
+                .disks
+                .make(&image, spec.limits.disk_bytes)
+                .await
+                .map_err(step(&spec.id, "make the disk"))?,
+            None => return Ok(None),
+        }
+        Ok(Some(pooled))
+    }
+
+    /// Where the disk of a sandbox is.
+    fn place_of(&self, id: &SandboxId, dir: &SandboxDir, pooled: bool) -> PathBuf {
+        if pooled {
+            self.disks.pool_image(id)
+        } else {
+            dir.image()
+        }
+    }
+
+    /// Waits until no device has the disk of a sandbox without processes.
+    async fn let_go(&self, dir: &SandboxDir, record: &Record, image: &Path) -> io::Result<()> {
+        match record {
+            // One that was never attached need not be looked for.
+            _ if !dir.was_launched() => Ok(()),
+            Record { image: false, .. } => Ok(()),
+            Record { pooled: true, .. } => disk::detached(image).await,
+            Record { pooled: false, .. } => disk::detached_from_all(image).await,
+        }
+    }
+
+    /// Thaws the file systems that were frozen when the last server ended.
+    fn thaw_all_left(&self) -> Result<(), RuntimeError> {
+        for id in self.ids()? {
+            let dir = self.dir(&id);
+            if let Some(record) = dir.record().unwrap_or(None) {
+                self.thaw_left(&dir, &self.place_of(&id, &dir, record.pooled));
+            }
+        }
+        Ok(())
+    }
+
+    /// All that have a directory.
+    fn ids(&self) -> Result<Vec<SandboxId>, RuntimeError> {
+        let path = self.state_dir.join("sandboxes");
+        let error = |source| RuntimeError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&path).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse().ok()));
+        }
+        Ok(ids)
     }
 
     async fn start_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
@@ -231,9 +312,11 @@ impl NativeRuntime {
             .remove()
             .await
             .map_err(step(id, "remove the control groups"))?;
-        disk::detached(&dir.image())
-            .await
-            .map_err(step(id, "wait for the disk"))?;
+        if let Some(record) = dir.record().unwrap_or(None) {
+            self.let_go(dir, &record, &self.place_of(id, dir, record.pooled))
+                .await
+                .map_err(step(id, "wait for the disk"))?;
+        }
         self.inits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -357,6 +440,8 @@ impl Runtime for NativeRuntime {
             let _launcher = launcher_done(&dir).await?;
             self.end(id, &dir, Duration::ZERO).await?;
             let record = dir.record().unwrap_or(None);
+            // First, for without the directory nobody would look for it.
+            self.removed(&self.disks.pool_image(id)).await?;
             self.removed(&dir.path).await?;
             match record {
                 Some(Record { uid_base, .. }) => self.users.release(uid_base),
@@ -372,20 +457,8 @@ impl Runtime for NativeRuntime {
     }
 
     async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
-        let path = self.state_dir.join("sandboxes");
-        let error = |source| RuntimeError::Io {
-            path: path.clone(),
-            source,
-        };
         let mut all = Vec::new();
-        for entry in std::fs::read_dir(&path).map_err(error)? {
-            let name = entry.map_err(error)?.file_name();
-            let Some(id) = name
-                .to_str()
-                .and_then(|name| name.parse::<SandboxId>().ok())
-            else {
-                continue;
-            };
+        for id in self.ids()? {
             let dir = self.dir(&id);
             let activity = match self.init(&id, &dir)? {
                 None => Activity::Stopped,
@@ -398,8 +471,39 @@ impl Runtime for NativeRuntime {
     }
 
     async fn stats(&self, id: &SandboxId) -> Result<Stats, RuntimeError> {
-        self.running(id)?;
-        self.group(id).stats().map_err(step(id, "read usage"))
+        let dir = self.existing(id)?;
+        let Some(init) = self.init(id, &dir)? else {
+            return Err(RuntimeError::NotRunning(id.clone()));
+        };
+        let stats = self.group(id).stats().map_err(step(id, "read usage"))?;
+        Ok(Stats {
+            disk_bytes: stats::disk_bytes(init.pid),
+            ..stats
+        })
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.disks.exist().then_some(self)
+    }
+
+    async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
+        let _lock = self.lock(id).await;
+        let dir = self.existing(id)?;
+        let record = dir
+            .record()?
+            .ok_or_else(|| RuntimeError::Unknown(id.clone()))?;
+        let _launcher = launcher_done(&dir).await?;
+        if self.init(id, &dir)?.is_some() {
+            return Err(RuntimeError::StillRunning(id.clone()));
+        }
+        if !record.image {
+            return Ok(Some(DiskFiles::Directory(dir.path.join("disk"))));
+        }
+        let image = self.place_of(id, &dir, record.pooled);
+        self.let_go(&dir, &record, &image)
+            .await
+            .map_err(step(id, "wait for the disk"))?;
+        Ok(Some(DiskFiles::Image(image)))
     }
 
     /// Without a turn: a sandbox that is woken meanwhile does not wait until the kernel is done.

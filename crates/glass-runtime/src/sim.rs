@@ -3,8 +3,10 @@
 //! An image is not used; programs are the host's. Every process of a sandbox carries the sandbox's id in its
 //! environment, by which all of them are found again, also those that left their parent, and by the next server.
 
+mod copy;
 mod crowd;
 mod inherit;
+mod snapshot;
 
 use std::fs;
 use std::io;
@@ -25,7 +27,8 @@ use tokio::net::TcpStream;
 use crate::process::Init;
 use crate::programs::{Programs, make_dir_all, write_atomically};
 use crate::{
-    Activity, BoxStream, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, socket,
+    Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
+    Stats, health, socket,
 };
 use crowd::Crowd;
 
@@ -46,6 +49,8 @@ impl SimRuntime {
     pub fn new(state_dir: impl Into<PathBuf>) -> Result<Self, RuntimeError> {
         let given = state_dir.into();
         make_dir_all(&given.join("sandboxes"), 0o700)?;
+        make_dir_all(&given.join("snapshots"), 0o700)?;
+        snapshot::sweep(&given.join("snapshots"))?;
         let state_dir = given.canonicalize().map_err(|source| RuntimeError::Io {
             path: given,
             source,
@@ -101,9 +106,9 @@ impl SimRuntime {
             listen: Listen::Fd(socket_number),
             gateway_socket: dir.join("gateway/gateway.sock"),
             gateway_port: spec.gateway_port,
-            state_dir: dir.join("state"),
-            home: dir.join("home"),
-            workspace: dir.join("home/workspace"),
+            state_dir: dir.join("disk/state"),
+            home: dir.join("disk/home"),
+            workspace: dir.join("disk/home/workspace"),
             run_as: None,
             confine_to_home: true,
             sudo: false,
@@ -111,7 +116,7 @@ impl SimRuntime {
         };
         // A process group of its own: no Ctrl-C at the server's terminal reaches it.
         let child = guest
-            .current_dir(dir.join("home"))
+            .current_dir(dir.join("disk/home"))
             .process_group(0)
             .env(GuestConfig::VARIABLE, serde_json::to_string(&config)?)
             .env(Crowd::VARIABLE, spec.id.as_str())
@@ -169,7 +174,12 @@ impl Runtime for SimRuntime {
     async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
         self.supports(spec.isolation)?;
         let dir = self.dir(&spec.id);
-        for name in ["home/workspace", "state", "gateway"] {
+        if let Some(snapshot) = &spec.from
+            && !dir.join("disk").exists()
+        {
+            self.fork(&spec.id, snapshot, &dir).await?;
+        }
+        for name in ["disk/home/workspace", "disk/state", "gateway"] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -253,6 +263,20 @@ impl Runtime for SimRuntime {
     async fn stats(&self, id: &SandboxId) -> Result<Stats, RuntimeError> {
         self.running(id)?;
         Ok(Crowd::new(id).stats())
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
+        match self.running(id) {
+            Ok(_) => Err(RuntimeError::StillRunning(id.clone())),
+            Err(RuntimeError::NotRunning(_)) => {
+                Ok(Some(DiskFiles::Directory(self.dir(id).join("disk"))))
+            }
+            Err(e) => Err(e),
+        }
     }
 
     async fn exited(&self, id: &SandboxId) -> Result<(), RuntimeError> {

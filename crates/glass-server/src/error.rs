@@ -95,6 +95,11 @@ impl From<RuntimeError> for ApiError {
             RuntimeError::Unsupported { remedy, .. } => {
                 Problem::new(Code::HostUnsupported, detail).with_remedy(remedy)
             }
+            RuntimeError::DiskTooSmall { needed, limit, .. } => Problem::field(
+                "limits.disk_bytes",
+                limit,
+                format!("the snapshot needs a disk of {needed} bytes"),
+            ),
             RuntimeError::Step { ref reason, .. } if is_disk_full(reason) => disk_full(detail),
             RuntimeError::Io { ref source, .. }
                 if source.kind() == std::io::ErrorKind::StorageFull =>

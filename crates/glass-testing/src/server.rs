@@ -5,6 +5,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -297,7 +299,18 @@ impl Drop for TestServer {
                 .stderr(Stdio::null());
             drop(remove.status());
             drop(child.start_kill());
+            let pid = child
+                .id()
+                .and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+            if let Some(pid) = pid {
+                // Only waited for: tokio collects it.
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                waitid(WaitId::Pid(pid), options).ok();
+            }
         }
+        // One that was killed has left the pool of its sandboxes' disks mounted.
+        let pool = self.data.path().join("runtime/pool");
+        unmount(&pool, UnmountFlags::NOFOLLOW).ok();
     }
 }
 

@@ -188,7 +188,7 @@ fn seccomp() -> Check {
 fn loops() -> Check {
     let found = if !Path::new("/dev/loop-control").exists() {
         Err("no /dev/loop-control: the disk limit of sandboxes is not enforced".to_owned())
-    } else if let Some(mkfs) = disk::mkfs() {
+    } else if let Some(mkfs) = disk::host_program("mkfs.ext4") {
         Ok(format!("/dev/loop-control and {}", mkfs.display()))
     } else {
         Err("no mkfs.ext4: the disk limit of sandboxes is not enforced".to_owned())

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::sandbox::SandboxDir;
 use super::timings::Timings;
-use super::{NativeRuntime, disk, step};
+use super::{NativeRuntime, step};
 use crate::{RuntimeError, SandboxSpec};
 
 impl NativeRuntime {
@@ -30,13 +30,12 @@ impl NativeRuntime {
             return Err(step(id, "find the image")("it has no layer"));
         }
         let disk = if record.image {
+            let image = self.place_of(id, dir, record.pooled);
             // The last container may still be letting go of it; two must never have one file system.
-            if dir.was_launched() {
-                disk::detached(&dir.image())
-                    .await
-                    .map_err(step(id, "wait for the disk"))?;
-            }
-            Disk::Image(dir.image())
+            self.let_go(dir, &record, &image)
+                .await
+                .map_err(step(id, "wait for the disk"))?;
+            Disk::Image(image)
         } else {
             Disk::Directory
         };

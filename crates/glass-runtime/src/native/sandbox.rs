@@ -3,7 +3,8 @@
 //! ```text
 //! <state>/sandboxes/<id>/   0711
 //!   sandbox.json   the range of user ids; written last, so a sandbox without it is half-made
-//!   disk.img       a file system with upper work home state, owners unshifted; its size is the limit
+//!   disk.img       a file system with upper work home state, owners unshifted; its size is the limit; where there is a
+//!                  pool, it is <state>/pool/sandboxes/<id>.img instead
 //!   disk/          0700  the same without a limit, where the host has no loop devices
 //!   gateway/       0711  gateway.sock; what the sandbox sees at /run/glasshouse
 //!   mnt/           0700  empty; where the launcher builds the tree in its own mount namespace
@@ -11,6 +12,7 @@
 //!   guest.log      what the guest said on its standard streams in its present life
 //!   init.json      which process its init is
 //!   lock           held while it is launched or removed
+//!   still          there while its file system may be frozen for a snapshot
 //! ```
 
 use std::fs;
@@ -35,6 +37,9 @@ pub(super) struct Record {
     pub(super) uid_base: u32,
     /// Whether its files are in an image of a fixed size, and not in a directory.
     pub(super) image: bool,
+    /// Whether that image is in the pool, and not beside this record.
+    #[serde(default)]
+    pub(super) pooled: bool,
 }
 
 /// The directory of one sandbox.

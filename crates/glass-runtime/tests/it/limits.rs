@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use glass_runtime::DiskFiles;
 use glass_types::Limits;
 
 use crate::world::{Kind, Sandbox, World, text};
@@ -196,12 +197,9 @@ async fn a_broken_disk_is_an_error_that_says_so() {
             .stop(&sandbox.id, Duration::from_secs(5))
             .await
             .unwrap();
-        let image = world
-            .dir
-            .path()
-            .join("state/sandboxes")
-            .join(sandbox.id.as_str())
-            .join("disk.img");
+        let Some(DiskFiles::Image(image)) = world.runtime.disk(&sandbox.id).await.unwrap() else {
+            panic!("it has no disk");
+        };
         let file = std::fs::File::options().write(true).open(&image).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 8192], 0).unwrap();
         drop(file);

@@ -9,6 +9,8 @@ mod leftovers;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod writable;

@@ -54,9 +54,20 @@ impl World {
         for status in world.runtime.list().await.unwrap() {
             world.runtime.destroy(&status.id).await.unwrap();
         }
+        if let Some(snapshots) = world.runtime.snapshots() {
+            for status in snapshots.list().await.unwrap() {
+                snapshots.delete(&status.id).await.unwrap();
+            }
+        }
+        let Self { runtime, dir, .. } = world;
+        // The last one unmounts the pool.
+        drop(runtime);
+        let left = mounts(dir.path());
         if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
+        assert_eq!(left, 0, "the pool is still mounted");
+        dir.close().unwrap();
     }
 
     /// The runtime as another server would have it that starts now over the same directory.
@@ -135,6 +146,13 @@ impl ImageArchive for Archive {
     ) -> std::io::Result<()> {
         glass_image::DockerArchive::of(name, labels, layers)?.write(out)
     }
+}
+
+/// How many mounts the host's table shows below a directory.
+pub(crate) fn mounts(dir: &Path) -> usize {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let dir = dir.to_str().unwrap();
+    table.lines().filter(|line| line.contains(dir)).count()
 }
 
 /// One image layer: busybox and a home with a file in it.
