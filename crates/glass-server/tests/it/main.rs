@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod files;
 mod full_disk;
+mod memory;
 mod meta;
 mod restart;
 mod sandboxes;

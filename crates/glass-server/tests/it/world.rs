@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent;
 use crate::client::Client;
+use crate::memory::Percent;
 
 /// No test takes longer on a slow machine.
 const LONG: Duration = Duration::from_secs(240);
@@ -25,6 +26,7 @@ const LONG: Duration = Duration::from_secs(240);
 pub(crate) struct World {
     dir: tempfile::TempDir,
     data: PathBuf,
+    memory: Arc<Percent>,
     running: Option<Running>,
 }
 
@@ -55,6 +57,7 @@ impl World {
         let mut world = Self {
             dir,
             data,
+            memory: Arc::default(),
             running: None,
         };
         let outcome = AssertUnwindSafe(async {
@@ -126,7 +129,13 @@ impl World {
             preview_domain: "preview.localhost".to_owned(),
             agents_dir: Some(self.dir.path().join("agents")),
         };
-        Config::load(args, |_| None).unwrap()
+        let memory = Arc::<Percent>::clone(&self.memory);
+        Config::load(args, |_| None).unwrap().with_memory(memory)
+    }
+
+    /// What its servers take for the host's memory.
+    pub(crate) fn memory(&self) -> &Percent {
+        &self.memory
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
