@@ -30,7 +30,7 @@ use glass_launch::{SOCKET_FILE, remove_tree};
 use glass_types::SandboxId;
 use rustix::process::Signal;
 
-pub use check::{Check, check};
+pub use check::{Check, check, obstacle};
 pub use glass_launch::StepTime;
 
 use crate::process::Init;

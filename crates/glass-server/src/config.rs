@@ -10,15 +10,7 @@ use glass_guest_protocol::GATEWAY_PORT;
 use serde::Deserialize;
 
 use crate::app::memory::{HostMemory, ProcMemory};
-
-/// Which backend makes sandboxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuntimeKind {
-    /// Containers on this kernel. Needs root.
-    Native,
-    /// Plain child processes without isolation. Listens on loopback only.
-    Sim,
-}
+use crate::runtime::RuntimeKind;
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -41,6 +33,8 @@ pub struct Config {
     pub(crate) data: PathBuf,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) runtime: RuntimeKind,
+    /// The value of `DOCKER_HOST`.
+    pub(crate) docker_host: Option<String>,
     pub(crate) preview_domain: String,
     pub(crate) agents_dir: Option<PathBuf>,
     pub(crate) gateway: GatewayConfig,
@@ -64,9 +58,31 @@ impl std::error::Error for ConfigErrors {}
 #[serde(deny_unknown_fields, default)]
 struct File {
     default_agent: Option<String>,
+    runtime: Option<String>,
     anthropic: Provider,
     openai: Provider,
     egress: Egress,
+}
+
+impl File {
+    /// What the command line asks for, or leaves to the file.
+    fn runtime(&self, asked: RuntimeKind) -> Result<RuntimeKind, String> {
+        match (asked, &self.runtime) {
+            (RuntimeKind::Auto, Some(word)) => {
+                word.parse().map_err(|error| format!("runtime: {error}"))
+            }
+            _ => Ok(asked),
+        }
+    }
+}
+
+/// The runtime that a server over this data directory would have: [`RuntimeKind::Auto`] when neither the command line
+/// nor the configuration file names one.
+///
+/// # Errors
+/// When the configuration file makes no sense.
+pub fn chosen_runtime(asked: RuntimeKind, data: &Path) -> Result<RuntimeKind, String> {
+    read_file(&data.join("glasshouse.toml"))?.runtime(asked)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -170,6 +186,10 @@ impl Config {
             errors.push(error);
             File::default()
         });
+        let runtime = file.runtime(args.runtime).unwrap_or_else(|error| {
+            errors.push(error);
+            args.runtime
+        });
         if args.listen.is_empty() {
             errors.push("--listen: give at least one address, such as 127.0.0.1:8080".to_owned());
         }
@@ -178,7 +198,7 @@ impl Config {
             .iter()
             .filter(|address| !address.ip().is_loopback())
         {
-            if args.runtime == RuntimeKind::Sim {
+            if runtime == RuntimeKind::Sim {
                 errors.push(format!(
                     "--listen {address}: the sim runtime isolates nothing, so it listens on 127.0.0.1 or ::1 only; use \
                      --runtime native"
@@ -232,7 +252,8 @@ impl Config {
         Ok(Self {
             data: args.data,
             listen: args.listen,
-            runtime: args.runtime,
+            runtime,
+            docker_host: env("DOCKER_HOST"),
             preview_domain: domain,
             agents_dir: args.agents_dir,
             gateway,
@@ -310,6 +331,21 @@ mod tests {
         assert_eq!(config.gateway.egress.mode, EgressMode::None);
         let text = "[egress]\nallow = [\"registry.corp.example:443\", \"10.0.0.5:5432\"]";
         assert_eq!(with_file(text).unwrap().gateway.egress.allow.len(), 2);
+    }
+
+    #[test]
+    fn the_file_names_a_runtime_where_the_command_line_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("glasshouse.toml");
+        std::fs::write(&path, "runtime = \"docker\"").unwrap();
+        let chosen = |asked| chosen_runtime(asked, directory.path());
+        assert_eq!(chosen(RuntimeKind::Auto), Ok(RuntimeKind::Docker));
+        assert_eq!(chosen(RuntimeKind::Sim), Ok(RuntimeKind::Sim));
+        std::fs::write(&path, "runtime = \"podman\"").unwrap();
+        let error = chosen(RuntimeKind::Auto).unwrap_err();
+        assert!(error.contains("runtime: \"podman\""), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(chosen(RuntimeKind::Auto), Ok(RuntimeKind::Auto));
     }
 
     #[test]

@@ -11,9 +11,11 @@ mod http;
 mod link;
 mod metrics;
 mod origins;
+mod runtime;
 mod wiring;
 
 pub use app::memory::{HostMemory, ProcMemory, Reading};
-pub use config::{Config, ConfigErrors, RuntimeKind, ServeArgs};
+pub use config::{Config, ConfigErrors, ServeArgs, chosen_runtime};
 pub use http::openapi;
+pub use runtime::RuntimeKind;
 pub use wiring::{BuildError, Server};

@@ -10,9 +10,6 @@ use glass_edge::{Edge, EdgeConfig};
 use glass_gateway::Gateway;
 use glass_guest_protocol::GATEWAY_PORT;
 use glass_image::ImageStore;
-use glass_runtime::Runtime;
-use glass_runtime::native::{NativeConfig, NativeRuntime};
-use glass_runtime::sim::SimRuntime;
 use glass_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{ModelWatch, Previews, Refusals, Sandboxes, Tasks};
-use crate::config::{Config, RuntimeKind};
+use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::{self, ApiToken, State};
 use crate::metrics::Metrics;
 use crate::origins::{SandboxOrigins, SandboxTokens};
+use crate::runtime::{self, RuntimeKind};
 
 /// How long requests in flight have to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -120,9 +118,11 @@ impl Config {
         let counted = metrics.clone();
         store.observe(move |took, is_ok| counted.stored(took, is_ok));
         let images = ImageStore::open(self.data.join("images"))?;
-        let runtime = self.runtime()?;
-        let gateway_port = match self.runtime {
-            RuntimeKind::Native => GATEWAY_PORT,
+        let state_dir = self.data.join("runtime");
+        let (kind, runtime) =
+            runtime::open(self.runtime, state_dir, self.docker_host.as_deref()).await?;
+        let gateway_port = match kind {
+            RuntimeKind::Auto | RuntimeKind::Native | RuntimeKind::Docker => GATEWAY_PORT,
             // All sandboxes have the host's loopback, so each takes a port that is free there.
             RuntimeKind::Sim => 0,
         };
@@ -190,14 +190,6 @@ impl Config {
             tracker,
             shutdown,
             _lock: lock,
-        })
-    }
-
-    fn runtime(&self) -> Result<Arc<dyn Runtime>, BuildError> {
-        let state_dir = self.data.join("runtime");
-        Ok(match self.runtime {
-            RuntimeKind::Native => Arc::new(NativeRuntime::new(NativeConfig { state_dir })?),
-            RuntimeKind::Sim => Arc::new(SimRuntime::new(state_dir)?),
         })
     }
 

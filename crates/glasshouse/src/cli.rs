@@ -118,7 +118,8 @@ pub(crate) struct ServeArguments {
         value_name = "ADDRESS"
     )]
     pub(crate) listen: Vec<std::net::SocketAddr>,
-    /// Where sandboxes live: `native` isolates them, `sim` does not and needs no root
+    /// Where sandboxes live: `native` isolates them by this kernel, `docker` has a Docker daemon do it, `sim` does not
+    /// and needs no root; `auto` is what glasshouse.toml says, else native where that is possible, else docker
     #[arg(
         long,
         env = "GLASSHOUSE_RUNTIME",
@@ -146,14 +147,18 @@ pub(crate) struct ServeArguments {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum RuntimeArgument {
     #[default]
+    Auto,
     Native,
+    Docker,
     Sim,
 }
 
 impl RuntimeArgument {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Native => "native",
+            Self::Docker => "docker",
             Self::Sim => "sim",
         }
     }

@@ -67,7 +67,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Snapshot(command) => command::snapshot::run(&context, command).await,
         Command::Template(command) => command::template::run(&context, command).await,
         Command::Image(command) => command::image::run(&context, command).await,
-        Command::Doctor(arguments) => command::doctor::run(&context, &arguments),
+        Command::Doctor(arguments) => command::doctor::run(&context, &arguments).await,
         Command::Agents => command::agents::run(&context).await,
         Command::Version => command::version::run(&context).await,
         Command::Completions { shell } => command::completions::run(&context, shell),

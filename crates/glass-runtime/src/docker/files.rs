@@ -99,9 +99,12 @@ impl SandboxDir {
     /// `None` when the sandbox is half-made.
     pub(super) fn record(&self) -> Result<Option<Record>, RuntimeError> {
         match fs::read(self.path.join(RECORD)) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|e| self.error(RECORD, e.into())),
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| {
+                let text = format!(
+                    "{e}; perhaps another runtime made the sandbox: start the server with that one"
+                );
+                self.error(RECORD, io::Error::other(text))
+            }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.error(RECORD, e)),
         }

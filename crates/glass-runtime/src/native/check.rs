@@ -42,6 +42,22 @@ pub fn check(state_dir: &Path) -> Vec<Check> {
     ]
 }
 
+/// The first thing for lack of which native sandboxes cannot run on this host at all. What only makes them worse is none.
+#[must_use]
+pub fn obstacle(state_dir: &Path) -> Option<Check> {
+    [
+        root(),
+        kernel(),
+        overlay(),
+        user_namespaces(),
+        idmapped_mounts(state_dir),
+        control_groups(),
+        seccomp(),
+    ]
+    .into_iter()
+    .find(|check| !check.ok)
+}
+
 fn of(name: &'static str, found: Result<String, String>, remedy: &str) -> Check {
     let ok = found.is_ok();
     Check {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
 mod escape;
 #[cfg(test)]
 mod leftovers;

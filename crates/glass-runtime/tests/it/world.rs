@@ -77,23 +77,14 @@ impl World {
     }
 
     pub(crate) fn spec(&self) -> SandboxSpec {
+        let spec = spec(self.dir.path().join("image"));
         SandboxSpec {
-            id: SandboxId::random(),
-            layers: vec![self.dir.path().join("image")],
-            env: BTreeMap::from([("FROM_SPEC".to_owned(), "yes".to_owned())]),
-            limits: Limits {
-                memory_bytes: 256 << 20,
-                pids: 64,
-                ..Limits::default()
-            },
             // Without a network namespace two guests cannot have the same.
             gateway_port: match self.kind {
-                Kind::Native | Kind::Docker => 49_982,
+                Kind::Native | Kind::Docker => spec.gateway_port,
                 Kind::Sim => 0,
             },
-            root: RootMode::ThrowAway,
-            isolation: Isolation::Container,
-            from: None,
+            ..spec
         }
     }
 
@@ -111,6 +102,24 @@ impl World {
             id: spec.id.clone(),
             spec,
         }
+    }
+}
+
+/// A small sandbox of an image with one layer.
+pub(crate) fn spec(layer: PathBuf) -> SandboxSpec {
+    SandboxSpec {
+        id: SandboxId::random(),
+        layers: vec![layer],
+        env: BTreeMap::from([("FROM_SPEC".to_owned(), "yes".to_owned())]),
+        limits: Limits {
+            memory_bytes: 256 << 20,
+            pids: 64,
+            ..Limits::default()
+        },
+        gateway_port: 49_982,
+        root: RootMode::ThrowAway,
+        isolation: Isolation::Container,
+        from: None,
     }
 }
 

@@ -2,18 +2,22 @@
 
 mod check;
 mod place;
+mod runtime;
 
 use std::process::ExitCode;
 
-use glass_runtime::native;
+use glass_server::RuntimeKind;
 
-use self::check::{Check, Standing};
-use crate::cli::{RuntimeArgument, ServeArguments};
+use self::check::Check;
+use crate::cli::ServeArguments;
 use crate::context::Context;
 use crate::failure::Failure;
 
-pub(crate) fn run(context: &Context, arguments: &ServeArguments) -> Result<ExitCode, Failure> {
-    let mut checks = checks(context, arguments);
+pub(crate) async fn run(
+    context: &Context,
+    arguments: &ServeArguments,
+) -> Result<ExitCode, Failure> {
+    let mut checks = checks(context, arguments).await;
     checks.push(place::image(context));
     checks.extend(place::keys(context));
     if !context.printed_as_json(&serde_json::json!({ "checks": checks }))? {
@@ -32,23 +36,12 @@ pub(crate) fn run(context: &Context, arguments: &ServeArguments) -> Result<ExitC
 }
 
 /// What a server needs before it is started.
-pub(super) fn checks(context: &Context, arguments: &ServeArguments) -> Vec<Check> {
-    let mut checks = match arguments.runtime {
-        RuntimeArgument::Native => native::check(&place::existing(context.data()))
-            .into_iter()
-            .map(Check::from)
-            .collect(),
-        RuntimeArgument::Sim => vec![
-            Check::new("runtime", Standing::Note, "sim").with_remedy(
-                "nothing is isolated: run only what you trust, or use `--runtime native` as root",
-            ),
-            place::disk(context),
-        ],
-    };
+pub(super) async fn checks(context: &Context, arguments: &ServeArguments) -> Vec<Check> {
+    let (kind, mut checks) = runtime::checks(context, arguments.runtime).await;
     checks.push(place::data(context));
     let addresses = arguments.listen.iter();
     checks.extend(addresses.map(|&listen| place::address(context, listen)));
-    if arguments.runtime == RuntimeArgument::Native {
+    if kind != RuntimeKind::Sim {
         checks.extend(place::builder(context));
     }
     checks

@@ -73,9 +73,11 @@ fn raise_open_files() {
     }
 }
 
-fn kind(runtime: RuntimeArgument) -> RuntimeKind {
+pub(super) fn kind(runtime: RuntimeArgument) -> RuntimeKind {
     match runtime {
+        RuntimeArgument::Auto => RuntimeKind::Auto,
         RuntimeArgument::Native => RuntimeKind::Native,
+        RuntimeArgument::Docker => RuntimeKind::Docker,
         RuntimeArgument::Sim => RuntimeKind::Sim,
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, arguments: UpArguments) -> Result<Exi
         return told(context, &url, "runs already", None).await;
     }
     make_data(context)?;
-    let checks = doctor::checks(context, &arguments.serve);
+    let checks = doctor::checks(context, &arguments.serve).await;
     doctor::require(context, &checks)?;
     base(context).await?;
     if arguments.foreground {
