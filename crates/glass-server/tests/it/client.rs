@@ -69,6 +69,10 @@ impl Client {
         send(self.request(Method::PUT, path).body(body)).await
     }
 
+    pub(crate) async fn put_json(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::PUT, path).json(&body)).await
+    }
+
     /// A new sandbox's id.
     pub(crate) async fn sandbox(&self) -> String {
         let answer = self.post("/v1/sandboxes", json!({})).await;

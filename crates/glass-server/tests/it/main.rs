@@ -18,6 +18,7 @@ mod memory;
 mod meta;
 mod restart;
 mod sandboxes;
+mod snapshots;
 mod tasks;
 mod terminal;
 mod world;
