@@ -10,6 +10,7 @@ mod file;
 mod image;
 mod problem;
 mod sandbox;
+mod settings;
 mod snapshot;
 mod task;
 mod template;
@@ -21,9 +22,11 @@ pub use glass_types::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
 pub use image::{ImageList, ImageView};
 pub use problem::{Code, FieldError, Problem};
 pub use sandbox::{
-    AppProcessView, AppView, CreateParams, LimitsParams, LimitsView, LogLine, PortList, PortView,
-    SandboxList, SandboxView,
+    AppProcessView, AppView, CreateParams, KeepaliveParams, KeepaliveView, LimitsParams,
+    LimitsView, LogLine, NextRestView, PortList, PortView, SandboxList, SandboxPatch, SandboxView,
+    StatsView,
 };
+pub use settings::{SettingsParams, SettingsView};
 pub use snapshot::{ForkParams, RestoreParams, SnapshotList, SnapshotParams, SnapshotView};
 pub use task::{EventView, TaskList, TaskParams, TaskView};
 pub use template::{TemplateDefaults, TemplateList, TemplateParams, TemplateView};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use glass_types::IdleWish;
+use glass_types::{IdlePolicy, IdleWish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -120,10 +120,115 @@ pub struct SandboxView {
     pub isolation: String,
     /// `public` or `private`.
     pub visibility: String,
+    /// What its owner and its template want of the idle policy.
+    #[serde(default)]
+    pub idle: IdleWish,
+    /// The idle policy in force.
+    #[serde(default)]
+    pub policy: IdlePolicy,
+    /// It does not rest before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_until: Option<i64>,
+    /// When it was used last; now, while it is in use.
+    #[serde(default)]
+    pub last_used_at: i64,
     /// Preview URL of its app.
     pub url: String,
     /// When it was made; milliseconds since 1970 UTC.
     pub created_at: i64,
+}
+
+/// `PATCH /v1/sandboxes/{id}`: what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxPatch {
+    /// Labels to set; `null` takes one away. Those that are not named stay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
+    /// When it goes to rest, in the place of all that was wanted before. `{}` leaves it to the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleWish>,
+    /// `public` or `private`: who may see its previews.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<String>,
+    /// Kernel limits, in force from its next start. All but the disk's.
+    #[serde(skip_serializing_if = "LimitsParams::is_empty")]
+    pub limits: LimitsParams,
+}
+
+impl LimitsParams {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `POST /v1/sandboxes/{id}/keepalive`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepaliveParams {
+    /// The sandbox does not rest before this time; `null` ends a keepalive.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    pub until: Option<i64>,
+}
+
+/// What is in force after a keepalive: not always what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeepaliveView {
+    /// It does not rest before. Earlier than asked for where that was too far ahead, later where somebody has asked for
+    /// more.
+    pub until: Option<i64>,
+    /// What was asked for.
+    pub asked: Option<i64>,
+    /// How many milliseconds ahead a keepalive may be.
+    pub longest_ms: u64,
+}
+
+/// `GET /v1/sandboxes/{id}/stats`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatsView {
+    /// Its state.
+    pub state: String,
+    /// Bytes of memory that it uses.
+    pub memory_bytes: u64,
+    /// Bytes of memory that it may use.
+    pub memory_limit_bytes: u64,
+    /// CPU time since its start, in microseconds.
+    pub cpu_usec: u64,
+    /// CPU that it may use, in thousandths of a core.
+    pub cpu_limit_millis: u32,
+    /// Its processes and threads.
+    pub pids: u64,
+    /// Processes and threads that it may have.
+    pub pids_limit: u32,
+    /// Bytes that its files take, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// Bytes that its files may take.
+    pub disk_limit_bytes: u64,
+    /// Who uses it now, by kind: `preview`, `terminal`, `exec`, `files`, `logs`, `turn`, `action`.
+    pub uses: BTreeMap<String, u32>,
+    /// For how many milliseconds nobody has used it; 0 while somebody does.
+    pub idle_ms: u64,
+    /// When it was used last.
+    pub last_used_at: i64,
+    /// The idle policy in force.
+    pub policy: IdlePolicy,
+    /// It does not rest before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_until: Option<i64>,
+    /// What becomes of it if nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextRestView>,
+}
+
+/// The next step of a sandbox towards rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NextRestView {
+    /// `freeze`, `stop` or `archive`.
+    pub step: String,
+    /// When.
+    pub at: i64,
 }
 
 /// `GET /v1/sandboxes`

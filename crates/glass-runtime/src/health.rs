@@ -61,7 +61,7 @@ pub(crate) async fn probe(mut stream: tokio::net::UnixStream) -> io::Result<()> 
 }
 
 /// The end of the guest's log.
-fn log_tail(dir: &Path) -> String {
+pub(crate) fn log_tail(dir: &Path) -> String {
     let text = std::fs::read(dir.join("guest.log")).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(TAIL)..];
     String::from_utf8_lossy(tail).trim().to_owned()

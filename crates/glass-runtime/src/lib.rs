@@ -237,6 +237,12 @@ pub trait Runtime: Send + Sync + Debug {
     /// Waits until the sandbox has no guest any more. Returns at once when it has none.
     async fn exited(&self, id: &SandboxId) -> Result<(), RuntimeError>;
 
+    /// What its guest has said last, for people to read; before a stop takes it away.
+    async fn last_words(&self, id: &SandboxId) -> Option<String> {
+        let _ = id;
+        None
+    }
+
     /// A connection to a TCP port on the loopback of the sandbox, 127.0.0.1 first, then `::1`.
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError>;
 

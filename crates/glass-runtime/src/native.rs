@@ -528,6 +528,10 @@ impl Runtime for NativeRuntime {
         }
     }
 
+    async fn last_words(&self, id: &SandboxId) -> Option<String> {
+        Some(health::log_tail(&self.dir(id).path)).filter(|words| !words.is_empty())
+    }
+
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
         let (_, init) = self.running(id)?;
         let failed = "connect to a port";

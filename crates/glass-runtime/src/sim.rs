@@ -287,6 +287,10 @@ impl Runtime for SimRuntime {
         }
     }
 
+    async fn last_words(&self, id: &SandboxId) -> Option<String> {
+        Some(health::log_tail(&self.dir(id))).filter(|words| !words.is_empty())
+    }
+
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
         self.running(id)?;
         for host in ["127.0.0.1", "::1"] {

@@ -11,6 +11,7 @@ mod refusals;
     reason = "idle policies and the edge use the rest of it next"
 )]
 mod sandboxes;
+mod settings;
 mod task_run;
 mod tasks;
 pub(crate) mod templates;
@@ -25,4 +26,5 @@ pub(crate) use refusals::Refusals;
 #[expect(unused_imports, reason = "the edge shows it next")]
 pub(crate) use sandboxes::WakeStep;
 pub(crate) use sandboxes::{Attached, Awake, Down, Sandboxes, Use, UseKind};
+pub(crate) use settings::Settings;
 pub(crate) use tasks::Tasks;

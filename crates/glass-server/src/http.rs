@@ -8,6 +8,7 @@ mod meta;
 mod refusal;
 mod router;
 mod sandboxes;
+mod settings;
 mod snapshots;
 mod sse;
 mod tasks;

@@ -10,13 +10,15 @@ use glass_edge::{Edge, EdgeConfig};
 use glass_gateway::Gateway;
 use glass_guest_protocol::GATEWAY_PORT;
 use glass_image::ImageStore;
+use glass_runtime::Runtime;
 use glass_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{ModelWatch, Previews, Refusals, Sandboxes, Tasks};
+use crate::app::{ModelWatch, Previews, Refusals, Sandboxes, Settings, Tasks};
+use crate::clock;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::{self, ApiToken, State};
@@ -27,7 +29,7 @@ use crate::runtime::{self, RuntimeKind};
 /// How long requests in flight have to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often rows and world are compared.
-const RECONCILE_EVERY: Duration = Duration::from_secs(15);
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the server could not be built. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,28 @@ impl Config {
     /// [`BuildError`] names what could not be had and the remedy.
     pub async fn build(self) -> Result<Server, BuildError> {
         let lock = self.lock_data()?;
+        let state_dir = self.data.join("runtime");
+        let (kind, runtime) =
+            runtime::open(self.runtime, state_dir, self.docker_host.as_deref()).await?;
+        self.build_over(kind, runtime, lock).await
+    }
+
+    /// The same over a runtime of the caller's making.
+    ///
+    /// # Errors
+    /// [`BuildError`] names what could not be had and the remedy.
+    pub async fn build_on(self, runtime: Arc<dyn Runtime>) -> Result<Server, BuildError> {
+        let lock = self.lock_data()?;
+        let kind = self.runtime;
+        self.build_over(kind, runtime, lock).await
+    }
+
+    async fn build_over(
+        self,
+        kind: RuntimeKind,
+        runtime: Arc<dyn Runtime>,
+        lock: std::fs::File,
+    ) -> Result<Server, BuildError> {
         let token = ApiToken::load_or_make(&self.data).map_err(|source| self.data_error(source))?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in self.listen.iter().copied() {
@@ -118,9 +142,6 @@ impl Config {
         let counted = metrics.clone();
         store.observe(move |took, is_ok| counted.stored(took, is_ok));
         let images = ImageStore::open(self.data.join("images"))?;
-        let state_dir = self.data.join("runtime");
-        let (kind, runtime) =
-            runtime::open(self.runtime, state_dir, self.docker_host.as_deref()).await?;
         let gateway_port = match kind {
             RuntimeKind::Auto | RuntimeKind::Native | RuntimeKind::Docker => GATEWAY_PORT,
             // All sandboxes have the host's loopback, so each takes a port that is free there.
@@ -151,6 +172,7 @@ impl Config {
             gateway_port,
             self.memory,
             metrics.clone(),
+            Settings::load(store.clone()).await?,
             tracker.clone(),
             shutdown.clone(),
         ));
@@ -254,17 +276,24 @@ impl Server {
                 if let Err(ApiError(problem)) = sandboxes.reconcile().await {
                     tracing::error!(error = %problem.detail, "sandboxes could not be reconciled");
                 }
-                if let Err(ApiError(problem)) = sandboxes.reconcile_snapshots().await {
-                    tracing::error!(error = %problem.detail, "snapshots could not be reconciled");
-                }
                 if let Err(ApiError(problem)) = tasks.resume().await {
                     tracing::error!(error = %problem.detail, "tasks could not be resumed");
                 }
                 ready.send_replace(true);
+                if let Err(ApiError(problem)) = sandboxes.reconcile_snapshots().await {
+                    tracing::error!(error = %problem.detail, "snapshots could not be reconciled");
+                }
                 tokio::time::sleep(RECONCILE_EVERY).await;
             }
         };
         tracker.spawn(Arc::clone(&sandboxes).watch_memory());
+        let keep_idle_policies = async {
+            // Not before open tasks have begun to use their sandboxes again.
+            let is_ready = ready.subscribe().wait_for(|ready| *ready).await.is_ok();
+            if is_ready {
+                sandboxes.keep_idle_policies().await;
+            }
+        };
         let stop = async {
             shutdown.await;
             token.cancel();
@@ -273,11 +302,13 @@ impl Server {
         tokio::select! {
             _ = &mut serve => {}
             () = reconcile => {}
+            () = keep_idle_policies => {}
             () = stop => {
                 serve.await;
             }
         }
         token.cancel();
+        sandboxes.note_uses(clock::steady(), 1).await;
         tracker.close();
         if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
             tracing::warn!(

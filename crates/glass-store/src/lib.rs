@@ -13,6 +13,8 @@ mod entity;
 mod event;
 mod migration;
 mod sandbox;
+mod sandbox_event;
+mod setting;
 mod snapshot;
 mod task;
 mod template;
@@ -27,7 +29,8 @@ use sea_orm_migration::MigratorTrait;
 
 pub use agent_run::AgentRunRow;
 pub use event::EventRow;
-pub use sandbox::SandboxRow;
+pub use sandbox::{ArchiveChange, SandboxRow, Shift};
+pub use sandbox_event::{NewSandboxEvent, SandboxEventRow};
 pub use snapshot::{SnapshotRow, SnapshotState};
 pub use task::TaskRow;
 pub use template::TemplateRow;

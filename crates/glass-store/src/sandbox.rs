@@ -6,9 +6,13 @@ use glass_types::{
     IdleWish, Isolation, Limits, RootMode, SandboxId, SandboxState, SnapshotId, Visibility,
 };
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    TransactionTrait,
+};
 
 use crate::entity::sandbox::{Column, Entity, Model};
+use crate::sandbox_event::{self, NewSandboxEvent};
 use crate::{Millis, Store, StoreError, from_json, from_word, to_json};
 
 /// A sandbox as the database knows it.
@@ -58,6 +62,67 @@ pub struct SandboxRow {
     pub memory_used: Option<u64>,
     /// What the archive calls its files, when they are there.
     pub archive: Option<String>,
+}
+
+/// A move of a sandbox from one state to another, with what goes with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shift {
+    /// The state it is in.
+    pub from: SandboxState,
+    /// The state it is in then.
+    pub to: SandboxState,
+    /// Why it failed, when it did.
+    pub reason: Option<String>,
+    /// When it was used last; left alone unless given.
+    pub last_used_at: Option<Millis>,
+    /// What becomes of the name of its files in the archive.
+    pub archive: ArchiveChange,
+    /// What its owner is told.
+    pub event: Option<NewSandboxEvent>,
+}
+
+/// What becomes of the name of a sandbox's files in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveChange {
+    /// Nothing.
+    None,
+    /// They have this name now.
+    Set(String),
+    /// They are not there.
+    Clear,
+}
+
+impl Shift {
+    /// The mere move.
+    #[must_use]
+    pub fn new(from: SandboxState, to: SandboxState) -> Self {
+        Self {
+            from,
+            to,
+            reason: None,
+            last_used_at: None,
+            archive: ArchiveChange::None,
+            event: None,
+        }
+    }
+
+    /// The same with why it failed.
+    #[must_use]
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self {
+            reason: Some(reason.into()),
+            ..self
+        }
+    }
+
+    /// The same with what its owner is told.
+    #[must_use]
+    pub fn telling(self, event: NewSandboxEvent) -> Self {
+        Self {
+            event: Some(event),
+            ..self
+        }
+    }
 }
 
 impl SandboxRow {
@@ -241,28 +306,118 @@ impl Store {
             .collect()
     }
 
-    /// Moves a sandbox from one state to another, if it still is in the first. Answers whether it was.
+    /// Moves a sandbox from one state to another, if it still is in the first, and notes what goes with it. Answers
+    /// whether it was.
+    ///
+    /// # Errors
+    /// When the database refuses; then nothing is written.
+    pub async fn shift_sandbox(&self, id: &SandboxId, shift: &Shift) -> Result<bool, StoreError> {
+        let failed = StoreError::query;
+        let transaction = self
+            .writer
+            .begin()
+            .await
+            .map_err(failed("change a sandbox"))?;
+        let mut update = Entity::update_many()
+            .col_expr(Column::State, Expr::value(shift.to.as_str()))
+            .col_expr(Column::Reason, Expr::value(shift.reason.clone()));
+        if let Some(used) = shift.last_used_at {
+            update = update.col_expr(Column::LastUsedAt, Expr::value(used));
+        }
+        update = match &shift.archive {
+            ArchiveChange::None => update,
+            ArchiveChange::Set(archive) => {
+                update.col_expr(Column::Archive, Expr::value(archive.clone()))
+            }
+            ArchiveChange::Clear => {
+                update.col_expr(Column::Archive, Expr::value(Option::<String>::None))
+            }
+        };
+        let update = update
+            .filter(Column::Id.eq(id.as_str()))
+            .filter(Column::State.eq(shift.from.as_str()))
+            .exec(&transaction)
+            .await
+            .map_err(failed("change a sandbox"))?;
+        let was = update.rows_affected == 1;
+        if was && let Some(event) = &shift.event {
+            sandbox_event::append(&transaction, id, event).await?;
+        }
+        transaction
+            .commit()
+            .await
+            .map_err(failed("change a sandbox"))?;
+        Ok(was)
+    }
+
+    /// Changes what may be changed of a sandbox at any time: labels, limits, visibility, idle policy, keepalive and
+    /// egress. Answers the row as it is then, if there is one.
+    ///
+    /// # Errors
+    /// When the database refuses; then nothing is written.
+    pub async fn edit_sandbox(
+        &self,
+        id: &SandboxId,
+        edit: impl FnOnce(&mut SandboxRow),
+    ) -> Result<Option<SandboxRow>, StoreError> {
+        let failed = StoreError::query;
+        // The one writer: nobody else writes between the reading and the writing.
+        let transaction = self
+            .writer
+            .begin()
+            .await
+            .map_err(failed("change a sandbox"))?;
+        let model = Entity::find_by_id(id.as_str())
+            .one(&transaction)
+            .await
+            .map_err(failed("read a sandbox"))?;
+        let Some(mut row) = model.map(SandboxRow::from_model).transpose()? else {
+            return Ok(None);
+        };
+        edit(&mut row);
+        let model = row.to_model();
+        Entity::update_many()
+            .col_expr(Column::Labels, Expr::value(model.labels))
+            .col_expr(Column::MemoryBytes, Expr::value(model.memory_bytes))
+            .col_expr(Column::CpuMillis, Expr::value(model.cpu_millis))
+            .col_expr(Column::Pids, Expr::value(model.pids))
+            .col_expr(Column::CpuWeight, Expr::value(model.cpu_weight))
+            .col_expr(Column::OpenFiles, Expr::value(model.open_files))
+            .col_expr(
+                Column::NetworkBytesPerSecond,
+                Expr::value(model.network_bytes_per_second),
+            )
+            .col_expr(Column::Visibility, Expr::value(model.visibility))
+            .col_expr(Column::Idle, Expr::value(model.idle))
+            .col_expr(Column::KeepaliveUntil, Expr::value(model.keepalive_until))
+            .col_expr(Column::Egress, Expr::value(model.egress))
+            .filter(Column::Id.eq(id.as_str()))
+            .exec(&transaction)
+            .await
+            .map_err(failed("change a sandbox"))?;
+        transaction
+            .commit()
+            .await
+            .map_err(failed("change a sandbox"))?;
+        Ok(Some(row))
+    }
+
+    /// Notes when sandboxes were used last, all at once.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn move_sandbox(
-        &self,
-        id: &SandboxId,
-        from: SandboxState,
-        to: SandboxState,
-        reason: Option<&str>,
-    ) -> Result<bool, StoreError> {
-        let update = Entity::update_many()
-            .col_expr(Column::State, Expr::value(to.as_str()))
-            .col_expr(Column::Reason, Expr::value(reason.map(str::to_owned)))
-            .filter(Column::Id.eq(id.as_str()))
-            .filter(Column::State.eq(from.as_str()))
-            .exec(&self.writer)
-            .await;
-        Ok(update
-            .map_err(StoreError::query("change a sandbox"))?
-            .rows_affected
-            == 1)
+    pub async fn note_uses(&self, uses: &[(SandboxId, Millis)]) -> Result<(), StoreError> {
+        let failed = StoreError::query;
+        let transaction = self.writer.begin().await.map_err(failed("note uses"))?;
+        for (id, at) in uses {
+            Entity::update_many()
+                .col_expr(Column::LastUsedAt, Expr::value(*at))
+                .filter(Column::Id.eq(id.as_str()))
+                .exec(&transaction)
+                .await
+                .map_err(failed("note uses"))?;
+        }
+        transaction.commit().await.map_err(failed("note uses"))
     }
 
     /// Notes how many bytes of memory a sandbox used.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use glass_store::{AgentRunRow, SandboxRow, Store, TaskRow};
+use glass_store::{AgentRunRow, ArchiveChange, NewSandboxEvent, SandboxRow, Shift, Store, TaskRow};
 use glass_types::{
     After, EndReason, Event, IdleWish, Isolation, Limits, RootMode, SandboxId, SandboxState,
     SnapshotId, TaskId, TaskState, Visibility,
@@ -141,23 +141,160 @@ async fn a_state_changes_only_from_the_one_that_was_seen() {
     let row = sandbox();
     store.insert_sandbox(&row).await.unwrap();
     let creating = SandboxState::Creating;
+    let event = NewSandboxEvent {
+        kind: "failed",
+        data: serde_json::json!({ "reason": "no image" }),
+        at: 7,
+    };
+    let failed = Shift {
+        last_used_at: Some(5),
+        ..Shift::new(creating, SandboxState::Failed)
+            .because("no image")
+            .telling(event.clone())
+    };
+    assert!(store.shift_sandbox(&row.id, &failed).await.unwrap());
+    let late = Shift::new(creating, SandboxState::Running).telling(event);
+    assert!(!store.shift_sandbox(&row.id, &late).await.unwrap());
+    let now = store.sandbox(&row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (now.state, now.reason.as_deref(), now.last_used_at),
+        (SandboxState::Failed, Some("no image"), 5)
+    );
+    let told = store.sandbox_events(&row.id, 0, 10).await.unwrap();
+    assert_eq!(told.len(), 1, "what was not changed is not told: {told:?}");
+    assert_eq!((told[0].kind.as_str(), told[0].at), ("failed", 7));
     assert!(
         store
-            .move_sandbox(&row.id, creating, SandboxState::Failed, Some("no image"))
+            .sandbox_events(&row.id, told[0].number, 10)
             .await
             .unwrap()
+            .is_empty()
     );
-    assert!(
-        !store
-            .move_sandbox(&row.id, creating, SandboxState::Running, None)
-            .await
-            .unwrap()
-    );
-    let row = store.sandbox(&row.id).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_archive_is_named_and_forgotten_with_the_move() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let archived = Shift {
+        archive: ArchiveChange::Set("a1".into()),
+        ..Shift::new(SandboxState::Creating, SandboxState::Archived)
+    };
+    let going = Shift::new(SandboxState::Archived, SandboxState::Destroying);
+    let back = Shift {
+        archive: ArchiveChange::Clear,
+        ..Shift::new(SandboxState::Destroying, SandboxState::Creating)
+    };
+    for (shift, name) in [(archived, Some("a1")), (going, Some("a1")), (back, None)] {
+        assert!(store.shift_sandbox(&row.id, &shift).await.unwrap());
+        let now = store.sandbox(&row.id).await.unwrap().unwrap();
+        assert_eq!((now.state, now.archive.as_deref()), (shift.to, name));
+    }
+}
+
+#[tokio::test]
+async fn an_edit_changes_what_may_be_changed_and_nothing_else() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let edited = store
+        .edit_sandbox(&row.id, |row| {
+            row.labels.insert("new".into(), "label".into());
+            row.visibility = glass_types::Visibility::Private;
+            row.idle.always_on = Some(true);
+            row.keepalive_until = Some(9);
+            row.limits.memory_bytes = 123 << 20;
+            row.state = SandboxState::Destroying;
+            row.gateway_token = "other".into();
+        })
+        .await
+        .unwrap()
+        .unwrap();
+    let now = store.sandbox(&row.id).await.unwrap().unwrap();
     assert_eq!(
-        (row.state, row.reason.as_deref()),
-        (SandboxState::Failed, Some("no image"))
+        (&now.labels, now.visibility, now.idle),
+        (&edited.labels, edited.visibility, edited.idle)
     );
+    assert_eq!((now.keepalive_until, now.limits), (Some(9), edited.limits));
+    assert_eq!(
+        (now.state, now.gateway_token),
+        (row.state, row.gateway_token)
+    );
+    let unknown = glass_types::SandboxId::random();
+    assert!(
+        store
+            .edit_sandbox(&unknown, |_| {})
+            .await
+            .unwrap()
+            .is_none()
+    );
+    store.note_uses(&[(row.id.clone(), 77)]).await.unwrap();
+    let now = store.sandbox(&row.id).await.unwrap().unwrap();
+    assert_eq!(now.last_used_at, 77);
+}
+
+#[tokio::test]
+async fn old_events_of_a_sandbox_make_room_for_new_ones() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    let (row, other) = (sandbox(), sandbox());
+    store.insert_sandbox(&row).await.unwrap();
+    store.insert_sandbox(&other).await.unwrap();
+    let event = |at| NewSandboxEvent {
+        kind: "died",
+        data: serde_json::Value::Null,
+        at,
+    };
+    store
+        .append_sandbox_event(&other.id, &event(0))
+        .await
+        .unwrap();
+    for at in 1..=1003 {
+        store
+            .append_sandbox_event(&row.id, &event(at))
+            .await
+            .unwrap();
+    }
+    let kept = store.sandbox_events(&row.id, 0, 5000).await.unwrap();
+    let at: Vec<i64> = kept.iter().map(|event| event.at).collect();
+    assert_eq!(at, (4..=1003).collect::<Vec<_>>());
+    assert_eq!(
+        store.sandbox_events(&other.id, 0, 10).await.unwrap().len(),
+        1
+    );
+    let nobody = glass_types::SandboxId::random();
+    assert!(
+        store
+            .append_sandbox_event(&nobody, &event(0))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn settings_are_written_over() {
+    let Fixture {
+        store,
+        directory: _kept,
+    } = fixture().await;
+    assert!(store.settings().await.unwrap().is_empty());
+    let one = |value: i64| std::collections::BTreeMap::from([("a".to_owned(), value.into())]);
+    store.put_settings(&one(1)).await.unwrap();
+    store.put_settings(&one(2)).await.unwrap();
+    store
+        .put_settings(&std::collections::BTreeMap::new())
+        .await
+        .unwrap();
+    assert_eq!(store.settings().await.unwrap(), one(2));
 }
 
 #[tokio::test]

@@ -13,6 +13,6 @@ mod state;
 pub use event::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
 pub use id::{EventId, IdError, SandboxId, SnapshotId, TaskId};
 pub use limits::Limits;
-pub use policy::{After, IdlePolicy, IdleWish, Never};
+pub use policy::{After, IdlePolicy, IdleWish, Never, Rest};
 pub use sealing::{Isolation, RootMode, Visibility};
 pub use state::{Denied, SandboxState, TaskState, Transition};

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{SandboxState, Transition};
+
 /// How long a sandbox is idle before something happens to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -31,9 +33,60 @@ impl After {
     /// Whether so long an idle time is long enough.
     #[must_use]
     pub fn is_reached(self, idle_ms: u64) -> bool {
+        self.ms().is_some_and(|limit| idle_ms >= limit)
+    }
+
+    /// How many milliseconds, if it ever happens.
+    #[must_use]
+    pub fn ms(self) -> Option<u64> {
         match self {
-            Self::Ms(limit) => idle_ms >= limit,
-            Self::Never(_) => false,
+            Self::Ms(ms) => Some(ms),
+            Self::Never(_) => None,
+        }
+    }
+}
+
+/// A step of a sandbox towards rest, each deeper than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rest {
+    /// Its CPU is taken.
+    Freeze,
+    /// Its processes end.
+    Stop,
+    /// Its files go to the archive.
+    Archive,
+}
+
+impl Rest {
+    /// Every step, the shallowest first.
+    pub const ALL: [Self; 3] = [Self::Freeze, Self::Stop, Self::Archive];
+
+    /// The change of state that it is.
+    #[must_use]
+    pub fn transition(self) -> Transition {
+        match self {
+            Self::Freeze => Transition::Freeze,
+            Self::Stop => Transition::Stop,
+            Self::Archive => Transition::Archive,
+        }
+    }
+
+    /// The word for it, the same in API and log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Freeze => "freeze",
+            Self::Stop => "stop",
+            Self::Archive => "archive",
+        }
+    }
+
+    /// Whether a sandbox in this state can take this step next.
+    fn follows(self, state: SandboxState) -> bool {
+        match self {
+            Self::Freeze => state == SandboxState::Running,
+            Self::Stop => matches!(state, SandboxState::Running | SandboxState::Frozen),
+            Self::Archive => state == SandboxState::Stopped,
         }
     }
 }
@@ -57,8 +110,8 @@ pub struct IdleWish {
     pub archive_after_ms: Option<After>,
 }
 
-/// The idle policy in force. Idle times count from the last use, so each is meant to be longer than the one before it;
-/// one that is not takes effect at once when the one before it has.
+/// The idle policy in force. All idle times count from the last use. A sandbox that is to stop before it would freeze
+/// does so; only one that has stopped is archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct IdlePolicy {
@@ -85,6 +138,38 @@ impl Default for IdlePolicy {
 }
 
 impl IdlePolicy {
+    /// After how many idle milliseconds a sandbox takes a step, if it ever does.
+    #[must_use]
+    pub fn after(self, step: Rest) -> Option<u64> {
+        if self.always_on {
+            return None;
+        }
+        match step {
+            Rest::Freeze => self.freeze_after_ms,
+            Rest::Stop => self.stop_after_ms,
+            Rest::Archive => self.archive_after_ms,
+        }
+        .ms()
+    }
+
+    /// The step that a sandbox in this state takes next, and after how many idle milliseconds.
+    #[must_use]
+    pub fn next(self, state: SandboxState) -> Option<(Rest, u64)> {
+        let steps = Rest::ALL.into_iter().filter(|step| step.follows(state));
+        let timed = steps.filter_map(|step| Some((step, self.after(step)?)));
+        // Of two at the same time the deeper one.
+        timed.min_by_key(|(step, ms)| (*ms, std::cmp::Reverse(*step)))
+    }
+
+    /// The step that a sandbox in this state is to take now: the deepest of those whose time has come.
+    #[must_use]
+    pub fn due(self, state: SandboxState, idle_ms: u64) -> Option<Rest> {
+        let steps = Rest::ALL.into_iter().filter(|step| step.follows(state));
+        steps
+            .filter(|step| self.after(*step).is_some_and(|ms| idle_ms >= ms))
+            .max()
+    }
+
     /// This policy with what somebody wants put over it.
     #[must_use]
     pub fn with(self, wish: IdleWish) -> Self {
@@ -99,7 +184,60 @@ impl IdlePolicy {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn after() -> impl Strategy<Value = After> {
+        prop_oneof![Just(After::NEVER), (0..1000_u64).prop_map(After::Ms)]
+    }
+
+    prop_compose! {
+        fn policy()(
+            always_on in prop::bool::weighted(0.1),
+            freeze_after_ms in after(),
+            stop_after_ms in after(),
+            archive_after_ms in after(),
+        ) -> IdlePolicy {
+            IdlePolicy { always_on, freeze_after_ms, stop_after_ms, archive_after_ms }
+        }
+    }
+
+    /// How deep a state is, told from the diagram alone.
+    fn depth(state: SandboxState) -> usize {
+        let order = ["running", "frozen", "stopped", "archived"];
+        order
+            .iter()
+            .position(|word| *word == state.as_str())
+            .unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn idle_time_only_ever_leads_down_and_ends(policy in policy(), idle in 0..2000_u64) {
+            let mut state = SandboxState::Running;
+            for _ in 0..4 {
+                let Some(step) = policy.due(state, idle) else { break };
+                let next = state.after(step.transition()).unwrap();
+                prop_assert!(depth(next) > depth(state));
+                prop_assert!(policy.after(step).unwrap() <= idle);
+                state = next;
+            }
+            prop_assert_eq!(policy.due(state, idle), None);
+            prop_assert!(!policy.always_on || state == SandboxState::Running);
+        }
+
+        #[test]
+        fn what_is_announced_is_what_comes(policy in policy(), state in prop::sample::select(&SandboxState::ALL[..])) {
+            match policy.next(state) {
+                Some((step, ms)) => {
+                    prop_assert_eq!(policy.due(state, ms), Some(step));
+                    prop_assert!(ms == 0 || policy.due(state, ms - 1).is_none());
+                }
+                None => prop_assert_eq!(policy.due(state, u64::MAX), None),
+            }
+        }
+    }
 
     #[test]
     fn a_wish_says_milliseconds_or_never() {

@@ -1,12 +1,18 @@
 //! The states of a sandbox and of a task, and who may go where.
 //!
 //! ```text
-//! creating ─► running ⇄ frozen
-//!    │           │  ▲      │
-//!    ▼           ▼  │      ▼
-//!  failed ⇄   stopped ◄────┘ ⇄ archived
+//! creating ─► running ⇄ frozen          frozen: memory kept, no CPU
+//!    │  ▲        │  ▲      │
+//!    ▼  │        ▼  │      ▼            stopped: processes gone, files kept
+//!  failed     stopped ◄────┘
+//!                │  ▲
+//!                ▼  │
+//!             archived                  archived: files in the archive, nothing here
 //! any ─► destroying ─► gone (no row)
 //! ```
+//!
+//! What is started goes through `creating`, from wherever it rests. Whose processes end by themselves is started anew if
+//! it ran, and rests if it was frozen.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,6 +47,12 @@ pub enum Transition {
     Freeze,
     /// End its processes.
     Stop,
+    /// Its processes ended by themselves.
+    Die,
+    /// Its files are in the archive now; what is here goes.
+    Archive,
+    /// Its files are here again; what is in the archive may go.
+    Unarchive,
     /// Something went wrong that only a new start mends.
     Fail,
     /// Remove it with all it has.
@@ -55,6 +67,21 @@ pub struct Denied {
     pub state: SandboxState,
     /// What was asked for.
     pub transition: Transition,
+}
+
+impl Transition {
+    /// Every one, for tests.
+    pub const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::Start,
+        Self::Freeze,
+        Self::Stop,
+        Self::Die,
+        Self::Archive,
+        Self::Unarchive,
+        Self::Fail,
+        Self::Destroy,
+    ];
 }
 
 impl SandboxState {
@@ -93,10 +120,16 @@ impl SandboxState {
             (T::Fail, Self::Creating | Self::Running | Self::Frozen | Self::Failed) => {
                 Ok(Self::Failed)
             }
-            (T::Ready | T::Freeze | T::Stop | T::Fail, _) => Err(Denied {
-                state: self,
-                transition,
-            }),
+            (T::Die, Self::Creating | Self::Running) => Ok(Self::Creating),
+            (T::Die, Self::Frozen | Self::Stopped) => Ok(Self::Stopped),
+            (T::Archive, Self::Stopped | Self::Archived) => Ok(Self::Archived),
+            (T::Unarchive, Self::Archived | Self::Stopped) => Ok(Self::Stopped),
+            (T::Ready | T::Freeze | T::Stop | T::Fail | T::Die | T::Archive | T::Unarchive, _) => {
+                Err(Denied {
+                    state: self,
+                    transition,
+                })
+            }
         }
     }
 
@@ -139,6 +172,9 @@ impl fmt::Display for Transition {
             Self::Start => "start",
             Self::Freeze => "freeze",
             Self::Stop => "stop",
+            Self::Die => "mourn",
+            Self::Archive => "archive",
+            Self::Unarchive => "fetch",
             Self::Fail => "fail",
             Self::Destroy => "destroy",
         })

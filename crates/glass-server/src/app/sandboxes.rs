@@ -3,13 +3,19 @@
 //! A lifecycle change holds the sandbox's own lock, writes the row first and then changes the world. It runs in a task
 //! of its own, so a caller who hangs up does not leave it half done.
 
+mod archive;
 mod bring_up;
+mod death;
 mod driver;
+mod edit;
+mod idle;
 mod origin;
 mod proxy;
 mod reconcile;
+mod rest;
 mod room;
 mod snapshots;
+mod stats;
 mod trouble;
 mod uses;
 mod wake;
@@ -23,8 +29,9 @@ use glass_gateway::{EgressMode, Gateway};
 use glass_guest_protocol::WEB_PORT;
 use glass_image::{Image, ImageStore};
 use glass_runtime::{Runtime, RuntimeError, SandboxSpec};
-use glass_store::{SandboxRow, Store};
-use glass_types::{IdlePolicy, Isolation, SandboxId, SandboxState, Transition};
+use glass_store::{NewSandboxEvent, SandboxRow, Shift, Store};
+use glass_types::{Isolation, SandboxId, SandboxState, Transition};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,8 +40,10 @@ use driver::{Driver, Drivers, Turn};
 pub(crate) use uses::{Awake, Use, UseKind};
 pub(crate) use wake::WakeStep;
 
+use rest::event;
+
 use super::memory::{Admission, HostMemory};
-use super::{Previews, validate};
+use super::{Previews, Settings, validate};
 use crate::clock;
 use crate::error::ApiError;
 use crate::metrics::{Metrics, Operation};
@@ -56,6 +65,9 @@ pub(crate) struct Sandboxes {
     /// Held while room is made.
     relief: tokio::sync::Mutex<()>,
     metrics: Metrics,
+    settings: Settings,
+    /// Held while a row and its driver are edited, so that both see edits in the same order.
+    editing: tokio::sync::Mutex<()>,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -70,6 +82,7 @@ impl Sandboxes {
         gateway_port: u16,
         memory: Arc<dyn HostMemory>,
         metrics: Metrics,
+        settings: Settings,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
@@ -84,6 +97,8 @@ impl Sandboxes {
             admission: Admission::new(memory),
             relief: tokio::sync::Mutex::default(),
             metrics,
+            settings,
+            editing: tokio::sync::Mutex::default(),
             tracker,
             shutdown,
         }
@@ -98,8 +113,7 @@ impl Sandboxes {
     }
 
     fn driver_of(&self, row: &SandboxRow) -> Driver {
-        let policy = IdlePolicy::default().with(row.idle);
-        Driver::new(row, policy, Arc::clone(&self.runtime))
+        Driver::new(row, self.policy_of(row), Arc::clone(&self.runtime))
     }
 
     /// The driver of a sandbox.
@@ -155,7 +169,7 @@ impl Sandboxes {
                 this.drivers.remove(&row.id);
                 return Err(error.into());
             }
-            let made = this.bring_up(&driver, &row);
+            let made = this.bring_up(&driver, &row, None);
             if let Err(error) = this.metrics.timed(Operation::Create, made).await {
                 this.discard(&driver).await;
                 return Err(error);
@@ -192,62 +206,60 @@ impl Sandboxes {
         self: &Arc<Self>,
         driver: &Arc<Driver>,
         row: &SandboxRow,
+        told: NewSandboxEvent,
     ) -> Result<(), ApiError> {
-        let creating = SandboxState::Creating;
-        self.shift(driver, row.state, creating, None).await?;
-        let up = self.bring_up(driver, row);
+        let (id, creating) = (&row.id, SandboxState::Creating);
+        self.shift(driver, self.move_of(driver, row.state, creating))
+            .await?;
+        let up = self.bring_up(driver, row, Some(told));
         let Err(error) = self.metrics.timed(Operation::Start, up).await else {
             return Ok(());
         };
         driver.detach(Down::Died);
-        if let Err(error) = self.runtime.stop(&row.id, Duration::ZERO).await {
-            tracing::warn!(sandbox.id = %row.id, %error, "cannot clean up after a start that failed");
+        if let Err(error) = self.runtime.stop(id, Duration::ZERO).await {
+            tracing::warn!(sandbox.id = %id, %error, "cannot clean up after a start that failed");
         }
-        let (failed, reason) = (SandboxState::Failed, Some(error.0.detail.as_str()));
-        if let Err(ApiError(problem)) = self.shift(driver, creating, failed, reason).await {
-            tracing::error!(sandbox.id = %row.id, error = %problem.detail, "cannot note that a sandbox has failed");
+        let reason = error.0.detail.as_str();
+        let failed = self
+            .move_of(driver, creating, SandboxState::Failed)
+            .because(reason)
+            .telling(event("failed", json!({ "reason": reason })));
+        if let Err(ApiError(problem)) = self.shift(driver, failed).await {
+            tracing::error!(sandbox.id = %id, error = %problem.detail, "cannot note that a sandbox has failed");
         }
         Err(error)
     }
 
+    /// A move of a sandbox's row, with when it was used last.
+    fn move_of(&self, driver: &Driver, from: SandboxState, to: SandboxState) -> Shift {
+        let used = driver.inner().last_used(clock::steady());
+        Shift {
+            last_used_at: Some(used),
+            ..Shift::new(from, to)
+        }
+    }
+
     /// Writes that a sandbox is in another state now, in our turn.
-    async fn shift(
-        &self,
-        driver: &Driver,
-        from: SandboxState,
-        to: SandboxState,
-        reason: Option<&str>,
-    ) -> Result<(), ApiError> {
-        if !self
-            .store
-            .move_sandbox(&driver.id, from, to, reason)
-            .await?
-        {
-            let detail = format!("sandbox {} is not {from} any more", driver.id);
+    async fn shift(&self, driver: &Driver, shift: Shift) -> Result<(), ApiError> {
+        if !self.store.shift_sandbox(&driver.id, &shift).await? {
+            let detail = format!("sandbox {} is not {} any more", driver.id, shift.from);
             return Err(Problem::new(Code::StateConflict, detail).into());
         }
-        driver.inner().state = to;
+        let mut inner = driver.inner();
+        inner.state = shift.to;
+        inner.noted = shift.last_used_at.unwrap_or(inner.noted);
         Ok(())
     }
 
-    /// Ends all processes of a sandbox; its files stay.
-    pub(crate) async fn stop(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
-        let id = id.clone();
-        self.detached(|this| async move {
-            let (driver, _turn) = this.turn(&id).await?;
-            let row = this.get(&id).await?;
-            let next = row.state.after(Transition::Stop)?;
-            this.note_memory(&driver).await;
-            this.shift(&driver, row.state, next, None).await?;
-            driver.detach(Down::Stopped);
-            let stopped = this.runtime.stop(&id, GRACE);
-            match this.metrics.timed(Operation::Stop, stopped).await {
-                // One that failed before it had files has nothing to be stopped.
-                Ok(()) | Err(RuntimeError::Unknown(_)) => this.get(&id).await,
-                Err(error) => Err(error.into()),
-            }
-        })
-        .await
+    /// Tells the owner of a sandbox what happened to it. That it cannot be written down stops nothing.
+    async fn tell(&self, id: &SandboxId, kind: &'static str, data: serde_json::Value) {
+        if let Err(error) = self
+            .store
+            .append_sandbox_event(id, &event(kind, data))
+            .await
+        {
+            tracing::warn!(sandbox.id = %id, kind, %error, "cannot write an event of a sandbox");
+        }
     }
 
     /// Removes a sandbox with all it has.
@@ -257,7 +269,7 @@ impl Sandboxes {
             let (driver, _turn) = this.turn(&id).await?;
             let row = this.get(&id).await?;
             let next = row.state.after(Transition::Destroy)?;
-            this.shift(&driver, row.state, next, None).await?;
+            this.shift(&driver, Shift::new(row.state, next)).await?;
             this.remove(&driver).await
         })
         .await
@@ -289,6 +301,7 @@ impl Sandboxes {
 
     /// A row as the API shows it.
     pub(crate) fn view(&self, row: SandboxRow) -> SandboxView {
+        let (policy, last_used_at) = (self.policy_of(&row), self.last_used(&row));
         SandboxView {
             url: self.previews.url(&row.id, WEB_PORT),
             id: row.id.to_string(),
@@ -312,6 +325,10 @@ impl Sandboxes {
             root: row.root.to_string(),
             isolation: row.isolation.to_string(),
             visibility: row.visibility.to_string(),
+            policy,
+            idle: row.idle,
+            keepalive_until: row.keepalive_until,
+            last_used_at,
             created_at: row.created_at,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use glass_agent::{AgentContext, EventSink, TurnJob, TurnOutcome};
+use glass_api::Code;
 use glass_guest_protocol::app::{AppState, AppStatus};
 use glass_guest_protocol::{HOME, WORKSPACE};
 use glass_runtime::GuestClient;
@@ -24,6 +25,9 @@ use crate::link::GuestLink;
 const ATTEMPTS: u32 = 3;
 /// How long the end of a task waits for an app that is still being installed or started.
 const APP_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a turn waits that has to begin again.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// How a task ended.
 pub(super) struct Ending {
@@ -50,7 +54,7 @@ pub(super) async fn run(
     if cancel.is_cancelled() && task.process_key.is_none() {
         return ending(EndReason::Cancelled, None, None);
     }
-    let mut attempt = 1;
+    let (mut attempt, mut waits) = (1, false);
     loop {
         match drive(tasks, task, held, cancel).await {
             Ok(outcome) => {
@@ -65,6 +69,16 @@ pub(super) async fn run(
                     error: Some("the sandbox was stopped".to_owned()),
                     stopped_at: Some(at),
                 };
+            }
+            Err(Failure::Later(pause, message)) => {
+                let message = format!("waiting: {message}");
+                if !std::mem::replace(&mut waits, true) {
+                    tasks.note(&task.id, Event::Status { message }).await;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = cancel.cancelled() => return ending(EndReason::Cancelled, None, None),
+                }
             }
             // The turn goes on in the sandbox, or its log will say how it ended: look again.
             Err(Failure::Again(message)) if attempt < ATTEMPTS => {
@@ -82,6 +96,8 @@ enum Failure {
     Final(String),
     /// It may.
     Again(String),
+    /// It does, after this time, however often: the host has no room now.
+    Later(Duration, String),
     /// Somebody stopped the sandbox, not later than this.
     Stopped(Millis),
 }
@@ -95,7 +111,14 @@ async fn drive(
 ) -> Result<TurnOutcome, Failure> {
     let store = |error: StoreError| Failure::Again(error.to_string());
     let is_final = |ApiError(problem): ApiError| Failure::Final(problem.detail);
-    let attached = tasks.sandboxes.rouse(held).await.map_err(is_final)?;
+    let attached = tasks.sandboxes.rouse(held).await;
+    let attached = attached.map_err(|ApiError(problem)| match problem.code {
+        Code::LowMemory => {
+            let pause = problem.retry_after.map_or(A_MOMENT, Duration::from_secs);
+            Failure::Later(pause, problem.detail)
+        }
+        _ => Failure::Final(problem.detail),
+    })?;
     let sandbox = tasks.sandboxes.get(&task.sandbox).await.map_err(is_final)?;
     let guest = held.guest().clone();
     let manifest = tasks
@@ -195,6 +218,9 @@ async fn went_down(tasks: &Tasks, attached: &Attached, message: String) -> Failu
     match attached.why() {
         Some(Down::Stopped) => Failure::Stopped(at),
         Some(Down::Removed) => Failure::Final("the sandbox was removed".to_owned()),
+        Some(Down::GaveWay) => {
+            Failure::Later(A_MOMENT, "its sandbox gave way: memory is short".to_owned())
+        }
         Some(Down::Died | Down::Replaced | Down::Left) | None => Failure::Again(message),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use glass_api::{CreateParams, FieldError, PROMPT_LIMIT, Problem};
+use glass_api::{CreateParams, FieldError, LimitsParams, PROMPT_LIMIT, Problem};
 use glass_types::{Isolation, Limits, RootMode, Visibility};
 
 const LABELS: usize = 64;
@@ -84,6 +84,77 @@ impl Fields {
         }
     }
 
+    fn labels(&mut self, given: &BTreeMap<String, String>) {
+        if given.len() > LABELS {
+            self.wrong("labels", given.len(), format!("at most {LABELS} labels"));
+        }
+        for (name, value) in given {
+            if name.is_empty()
+                || name.len() > 63
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+            {
+                self.wrong("labels", name, "a name is 1 to 63 letters, digits and -_./");
+            }
+            if value.len() > 255 {
+                self.wrong(
+                    format!("labels.{name}"),
+                    value,
+                    "a value has at most 255 bytes",
+                );
+            }
+        }
+    }
+
+    fn limits(&mut self, wanted: &LimitsParams, default: Limits) -> Limits {
+        Limits {
+            memory_bytes: self.at_least(
+                "limits.memory_bytes",
+                wanted.memory_bytes,
+                64 << 20,
+                1 << 40,
+                default.memory_bytes,
+            ),
+            cpu_millis: self.at_least(
+                "limits.cpu_millis",
+                wanted.cpu_millis,
+                50,
+                1_000_000,
+                default.cpu_millis,
+            ),
+            pids: self.at_least("limits.pids", wanted.pids, 16, 1 << 20, default.pids),
+            disk_bytes: self.at_least(
+                "limits.disk_bytes",
+                wanted.disk_bytes,
+                64 << 20,
+                1 << 44,
+                default.disk_bytes,
+            ),
+            cpu_weight: self.at_least(
+                "limits.cpu_weight",
+                wanted.cpu_weight,
+                1,
+                10_000,
+                default.cpu_weight,
+            ),
+            open_files: self.at_least(
+                "limits.open_files",
+                wanted.open_files,
+                256,
+                1 << 20,
+                default.open_files,
+            ),
+            network_bytes_per_second: self.at_least(
+                "limits.network_bytes_per_second",
+                wanted.network_bytes_per_second,
+                1 << 10,
+                1 << 40,
+                default.network_bytes_per_second,
+            ),
+        }
+    }
+
     fn finish(self) -> Result<(), Problem> {
         let Some(first) = self.0.first() else {
             return Ok(());
@@ -119,83 +190,14 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Wishes, Problem> {
             );
         }
     }
-    if params.labels.len() > LABELS {
-        fields.wrong(
-            "labels",
-            params.labels.len(),
-            format!("at most {LABELS} labels"),
-        );
-    }
-    for (name, value) in &params.labels {
-        if name.is_empty()
-            || name.len() > 63
-            || !name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
-        {
-            fields.wrong("labels", name, "a name is 1 to 63 letters, digits and -_./");
-        }
-        if value.len() > 255 {
-            fields.wrong(
-                format!("labels.{name}"),
-                value,
-                "a value has at most 255 bytes",
-            );
-        }
-    }
+    fields.labels(&params.labels);
     if params.ports.len() > 32 {
         fields.wrong("ports", params.ports.len(), "at most 32 ports");
     }
     if params.ports.contains(&0) {
         fields.wrong("ports", 0, "a port is 1 to 65535");
     }
-    let default = Limits::default();
-    let wanted = &params.limits;
-    let limits = Limits {
-        memory_bytes: fields.at_least(
-            "limits.memory_bytes",
-            wanted.memory_bytes,
-            64 << 20,
-            1 << 40,
-            default.memory_bytes,
-        ),
-        cpu_millis: fields.at_least(
-            "limits.cpu_millis",
-            wanted.cpu_millis,
-            50,
-            1_000_000,
-            default.cpu_millis,
-        ),
-        pids: fields.at_least("limits.pids", wanted.pids, 16, 1 << 20, default.pids),
-        disk_bytes: fields.at_least(
-            "limits.disk_bytes",
-            wanted.disk_bytes,
-            64 << 20,
-            1 << 44,
-            default.disk_bytes,
-        ),
-        cpu_weight: fields.at_least(
-            "limits.cpu_weight",
-            wanted.cpu_weight,
-            1,
-            10_000,
-            default.cpu_weight,
-        ),
-        open_files: fields.at_least(
-            "limits.open_files",
-            wanted.open_files,
-            256,
-            1 << 20,
-            default.open_files,
-        ),
-        network_bytes_per_second: fields.at_least(
-            "limits.network_bytes_per_second",
-            wanted.network_bytes_per_second,
-            1 << 10,
-            1 << 40,
-            default.network_bytes_per_second,
-        ),
-    };
+    let limits = fields.limits(&params.limits, Limits::default());
     fields.finish()?;
     Ok(Wishes {
         limits,
@@ -203,6 +205,21 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Wishes, Problem> {
         isolation,
         visibility,
     })
+}
+
+/// The limits that a sandbox gets which has these.
+pub(super) fn limits(wanted: &LimitsParams, present: Limits) -> Result<Limits, Problem> {
+    let mut fields = Fields::default();
+    let limits = fields.limits(wanted, present);
+    fields.finish()?;
+    Ok(limits)
+}
+
+/// Whether a sandbox can have these labels.
+pub(super) fn labels(given: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let mut fields = Fields::default();
+    fields.labels(given);
+    fields.finish()
 }
 
 /// Whether a program can be given this environment.

@@ -30,6 +30,9 @@ refusals! {
     Start: SandboxNotFound StateConflict ImageNotFound DiskFull HostUnsupported SandboxUnavailable;
     /// Of what takes a sandbox down.
     End: SandboxNotFound StateConflict DiskFull;
+    /// Of what changes the row of a sandbox.
+    Edit: InvalidJson InvalidInput TooLarge SandboxNotFound DiskFull;
+    Settings: InvalidJson InvalidInput TooLarge DiskFull;
     /// Of what asks the guest of a sandbox.
     Guest: SandboxNotFound InvalidInput StateConflict SandboxUnavailable;
     Exec: InvalidJson InvalidInput TooLarge SandboxNotFound StateConflict CommandNotStarted DiskFull SandboxUnavailable;

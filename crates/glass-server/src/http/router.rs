@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{auth, exec, files, meta, sandboxes, snapshots, tasks, templates, terminal};
+use super::{auth, exec, files, meta, sandboxes, settings, snapshots, tasks, templates, terminal};
 use crate::app::{Sandboxes, Tasks};
 use crate::error::ApiError;
 
@@ -59,9 +59,12 @@ fn open_routes() -> OpenApiRouter<State> {
 fn guarded_routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
         .routes(routes!(sandboxes::create, sandboxes::list))
-        .routes(routes!(sandboxes::get, sandboxes::destroy))
+        .routes(routes!(sandboxes::get, sandboxes::edit, sandboxes::destroy))
         .routes(routes!(sandboxes::start))
         .routes(routes!(sandboxes::stop))
+        .routes(routes!(sandboxes::freeze))
+        .routes(routes!(sandboxes::keepalive))
+        .routes(routes!(sandboxes::stats))
         .routes(routes!(sandboxes::ports))
         .routes(routes!(sandboxes::app))
         .routes(routes!(sandboxes::restart_app))
@@ -84,6 +87,7 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(snapshots::get, snapshots::delete))
         .routes(routes!(templates::list))
         .routes(routes!(templates::put, templates::get, templates::delete))
+        .routes(routes!(settings::get, settings::change))
         .routes(routes!(meta::images))
         .routes(routes!(meta::agents))
         .routes(routes!(meta::version))

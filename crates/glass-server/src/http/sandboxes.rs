@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use futures::StreamExt;
 use glass_api::{
-    AppProcessView, AppView, CreateParams, LogLine, PortList, PortView, Problem, SandboxList,
-    SandboxView,
+    AppProcessView, AppView, CreateParams, KeepaliveParams, KeepaliveView, LogLine, PortList,
+    PortView, Problem, SandboxList, SandboxPatch, SandboxView, StatsView,
 };
 use glass_guest_protocol::app::{AppLogsRequest, AppStatus};
 use glass_types::SandboxId;
@@ -116,6 +116,64 @@ pub(super) async fn stop(
 ) -> Result<Json<SandboxView>, ApiError> {
     let row = state.sandboxes.stop(&sandbox_id(&id)?).await?;
     Ok(Json(state.sandboxes.view(row)))
+}
+
+/// Takes the CPU from a sandbox that nobody uses; its memory stays. The next use gives it back.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/freeze", tag = "sandboxes", operation_id = "freeze_sandbox", params(("id" = String, Path)),
+    responses((status = 200, body = SandboxView), refusal::End)
+)]
+pub(super) async fn freeze(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<SandboxView>, ApiError> {
+    let row = state.sandboxes.freeze(&sandbox_id(&id)?).await?;
+    Ok(Json(state.sandboxes.view(row)))
+}
+
+/// Changes labels, idle policy, visibility or limits of a sandbox.
+///
+/// Idle policy, visibility and labels take effect at once, limits at the next start.
+#[utoipa::path(
+    patch, path = "/v1/sandboxes/{id}", tag = "sandboxes", operation_id = "edit_sandbox", params(("id" = String, Path)),
+    request_body = SandboxPatch, responses((status = 200, body = SandboxView), refusal::Edit)
+)]
+pub(super) async fn edit(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+    Body(patch): Body<SandboxPatch>,
+) -> Result<Json<SandboxView>, ApiError> {
+    let row = state.sandboxes.edit(&sandbox_id(&id)?, patch).await?;
+    Ok(Json(state.sandboxes.view(row)))
+}
+
+/// Keeps a sandbox from resting until a time.
+///
+/// The answer says what is in force: a time that is too far ahead is shortened, and one that is before another keepalive
+/// changes nothing.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/keepalive", tag = "sandboxes", operation_id = "keep_sandbox_alive", params(("id" = String, Path)),
+    request_body = KeepaliveParams, responses((status = 200, body = KeepaliveView), refusal::Edit)
+)]
+pub(super) async fn keepalive(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+    Body(params): Body<KeepaliveParams>,
+) -> Result<Json<KeepaliveView>, ApiError> {
+    let id = sandbox_id(&id)?;
+    Ok(Json(state.sandboxes.keep_alive(&id, params).await?))
+}
+
+/// Shows what a sandbox uses, who uses it, and what becomes of it next. Asking is no use.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/stats", tag = "sandboxes", operation_id = "sandbox_stats", params(("id" = String, Path)),
+    responses((status = 200, body = StatsView), refusal::Row)
+)]
+pub(super) async fn stats(
+    State(state): State<super::State>,
+    Path(id): Path<String>,
+) -> Result<Json<StatsView>, ApiError> {
+    Ok(Json(state.sandboxes.stats(&sandbox_id(&id)?).await?))
 }
 
 /// Lists the ports on which something listens, and those that were asked for at creation.

@@ -7,6 +7,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 pub(crate) enum Operation {
     Create,
     Thaw,
+    Freeze,
+    Archive,
     Start,
     Stop,
     Snapshot,
@@ -19,6 +21,8 @@ impl Operation {
         match self {
             Self::Create => "create",
             Self::Thaw => "thaw",
+            Self::Freeze => "freeze",
+            Self::Archive => "archive",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Snapshot => "snapshot",

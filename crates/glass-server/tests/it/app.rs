@@ -57,8 +57,12 @@ async fn an_app_is_shown_with_its_port_and_its_log() {
         // A stream that would never end by itself ends with the sandbox.
         client.act(&format!("{place}/stop")).await;
         following.rest().await;
-        let answer = client.get(&format!("{place}/logs")).await;
+        let answer = client.get(&format!("{place}/app")).await;
         answer.is_problem(409, "state_conflict");
+        // Whoever wants to read what it printed wakes it.
+        let logs = Events::open(client.request(Method::GET, &format!("{place}/logs"))).await;
+        assert!(logs.rest().await.iter().any(|line| line.data["text"] == "served-here"));
+        assert_eq!(client.get(&place).await.json["state"], "running");
     })
     .await;
 }

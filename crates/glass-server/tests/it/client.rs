@@ -60,6 +60,10 @@ impl Client {
         send(self.request(Method::POST, path).json(&body)).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
     /// `POST` without a body.
     pub(crate) async fn act(&self, path: &str) -> Answer {
         send(self.request(Method::POST, path)).await

@@ -1,7 +1,7 @@
 //! The server goes and comes again; its sandboxes and tasks are as they were.
 
 use glass_runtime::Activity;
-use glass_store::Store;
+use glass_store::{Shift, Store};
 use glass_types::SandboxState;
 use serde_json::json;
 
@@ -116,9 +116,8 @@ async fn what_a_crash_left_half_done_is_finished() {
             (&destroying, SandboxState::Destroying),
             (&stopping, SandboxState::Stopped),
         ] {
-            let moved = store
-                .move_sandbox(&id.parse().unwrap(), running, state, None)
-                .await;
+            let shift = Shift::new(running, state);
+            let moved = store.shift_sandbox(&id.parse().unwrap(), &shift).await;
             assert!(moved.unwrap());
         }
         assert!(store.delete_sandbox(&stray.parse().unwrap()).await.unwrap());

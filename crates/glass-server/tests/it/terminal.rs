@@ -10,13 +10,17 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::world::{World, eventually, within};
 
-struct Terminal {
+pub(crate) struct Terminal {
     socket: WebSocketStream<TcpStream>,
     shown: String,
 }
 
 impl Terminal {
-    async fn open(world: &World, id: &str, query: &str) -> Result<Self, tungstenite::Error> {
+    pub(crate) async fn open(
+        world: &World,
+        id: &str,
+        query: &str,
+    ) -> Result<Self, tungstenite::Error> {
         let address = world.address();
         let request = Request::get(format!("ws://{address}/v1/sandboxes/{id}/terminal{query}"))
             .header("host", address.to_string())

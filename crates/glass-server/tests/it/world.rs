@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent;
 use crate::client::Client;
+use crate::faulty::{Faults, Faulty};
 use crate::memory::Percent;
 
 /// No test takes longer on a slow machine.
@@ -28,6 +29,7 @@ pub(crate) struct World {
     data: PathBuf,
     memory: Arc<Percent>,
     running: Option<Running>,
+    faults: Arc<Faults>,
 }
 
 struct Running {
@@ -59,6 +61,7 @@ impl World {
             data,
             memory: Arc::default(),
             running: None,
+            faults: Arc::default(),
         };
         let outcome = AssertUnwindSafe(async {
             world.start().await;
@@ -86,7 +89,9 @@ impl World {
             .enable_all()
             .build()
             .unwrap();
-        let server = tasks.spawn(build(self.config())).await.unwrap();
+        let (config, faults) = (self.config(), Arc::clone(&self.faults));
+        let state_dir = self.data.join("runtime");
+        let server = tasks.spawn(build(config, state_dir, faults)).await.unwrap();
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel();
         let served = tasks.spawn(server.run(async move {
@@ -118,6 +123,17 @@ impl World {
     /// Ends the server between two of its steps, as `kill -9` does.
     pub(crate) async fn kill(&mut self) {
         end(self.running.take().unwrap().tasks).await;
+    }
+
+    /// What goes wrong in its runtime.
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.faults)
+    }
+
+    /// Its database.
+    pub(crate) async fn store(&self) -> glass_store::Store {
+        let file = self.data.join("glasshouse.db");
+        glass_store::Store::open(&file).await.unwrap()
     }
 
     /// What its servers are made from.
@@ -166,10 +182,11 @@ impl World {
 ///
 /// Tests run in threads of one process: a program that another test starts has the files of all of them, with the lock
 /// of this directory, from its fork to its exec.
-async fn build(config: Config) -> Server {
+async fn build(config: Config, state_dir: PathBuf, faults: Arc<Faults>) -> Server {
     let building = async {
         loop {
-            match config.clone().build().await {
+            let runtime = Faulty::new(state_dir.clone(), Arc::clone(&faults));
+            match config.clone().build_on(Arc::new(runtime)).await {
                 Err(BuildError::Locked(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
                 built => return built.unwrap(),
             }

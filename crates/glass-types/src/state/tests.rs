@@ -2,15 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TRANSITIONS: [Transition; 6] = [
-    Transition::Ready,
-    Transition::Start,
-    Transition::Freeze,
-    Transition::Stop,
-    Transition::Fail,
-    Transition::Destroy,
-];
-
 /// What a sandbox really has, told from the arrows of the diagram alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct World {
@@ -26,7 +17,11 @@ impl World {
                 has_processes: false,
                 is_going: true,
             },
-            Transition::Stop | Transition::Fail => Self {
+            Transition::Stop
+            | Transition::Fail
+            | Transition::Die
+            | Transition::Archive
+            | Transition::Unarchive => Self {
                 has_processes: false,
                 ..self
             },
@@ -54,7 +49,7 @@ impl World {
 proptest! {
     #[test]
     fn no_order_of_changes_leaves_the_machine(
-        steps in prop::collection::vec(prop::sample::select(&TRANSITIONS[..]), 0..64),
+        steps in prop::collection::vec(prop::sample::select(&Transition::ALL[..]), 0..64),
     ) {
         let mut state = SandboxState::Creating;
         let mut world = World { has_processes: false, is_going: false };
@@ -104,14 +99,34 @@ fn every_state_can_be_destroyed_and_none_comes_back() {
             Ok(SandboxState::Destroying)
         );
     }
-    for transition in [
-        Transition::Ready,
-        Transition::Start,
-        Transition::Freeze,
-        Transition::Stop,
-        Transition::Fail,
-    ] {
-        assert!(SandboxState::Destroying.after(transition).is_err());
+    for transition in Transition::ALL {
+        assert_eq!(
+            SandboxState::Destroying.after(transition).is_ok(),
+            transition == Transition::Destroy
+        );
+    }
+}
+
+#[test]
+fn one_start_brings_every_resting_state_to_running() {
+    for state in SandboxState::ALL {
+        if state == SandboxState::Destroying {
+            continue;
+        }
+        let started = state.after(Transition::Start).unwrap();
+        assert_eq!(
+            started.after(Transition::Ready),
+            Ok(SandboxState::Running),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn only_what_has_no_process_is_archived() {
+    for state in SandboxState::ALL {
+        let rests = matches!(state, SandboxState::Stopped | SandboxState::Archived);
+        assert_eq!(state.after(Transition::Archive).is_ok(), rests, "{state}");
     }
 }
 

@@ -1,10 +1,9 @@
 //! From a row to a guest that answers, and what is attached to it as long as it does.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use glass_image::Image;
-use glass_store::SandboxRow;
+use glass_store::{NewSandboxEvent, SandboxRow, Shift};
 use glass_types::SandboxState;
 
 use super::driver::{Down, Driver};
@@ -23,6 +22,7 @@ impl Sandboxes {
         self: &Arc<Self>,
         driver: &Arc<Driver>,
         row: &SandboxRow,
+        told: Option<NewSandboxEvent>,
     ) -> Result<(), ApiError> {
         // The digest, not the name: a rebuilt image must not change a sandbox that is only started again.
         let image = match self.image(&row.image_digest).await {
@@ -35,8 +35,11 @@ impl Sandboxes {
         self.attach_gateway(driver).await?;
         self.runtime.start(&spec).await?;
         self.watch_exit(driver);
-        self.shift(driver, SandboxState::Creating, SandboxState::Running, None)
-            .await?;
+        let shift = Shift {
+            event: told,
+            ..self.move_of(driver, SandboxState::Creating, SandboxState::Running)
+        };
+        self.shift(driver, shift).await?;
         driver.inner().is_open = true;
         Ok(())
     }
@@ -62,40 +65,5 @@ impl Sandboxes {
             .spawn(async move { gateway.serve(sandbox, listener, stop).await });
         driver.attach(token);
         Ok(())
-    }
-
-    /// Notes when a sandbox ends without anybody having asked for it.
-    fn watch_exit(self: &Arc<Self>, driver: &Arc<Driver>) {
-        let Some(attached) = driver.attached() else {
-            return;
-        };
-        let (this, driver) = (Arc::clone(self), Arc::clone(driver));
-        self.tracker.spawn(async move {
-            let exited = tokio::select! {
-                exited = this.runtime.exited(&driver.id) => exited,
-                () = attached.token.cancelled() => return,
-            };
-            let _turn = driver.turn().await;
-            if attached.token.is_cancelled() {
-                return;
-            }
-            let reason = match exited {
-                Ok(()) => "its processes ended unexpectedly; start it again".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            tracing::warn!(sandbox.id = %driver.id, reason, "sandbox ended");
-            this.metrics.death();
-            driver.detach(Down::Died);
-            let state = driver.inner().state;
-            if let Err(ApiError(problem)) = this
-                .shift(&driver, state, SandboxState::Failed, Some(&reason))
-                .await
-            {
-                tracing::error!(sandbox.id = %driver.id, error = %problem.detail, "cannot note the end of a sandbox");
-            }
-            if let Err(error) = this.runtime.stop(&driver.id, Duration::ZERO).await {
-                tracing::warn!(sandbox.id = %driver.id, %error, "cannot clean up after a sandbox");
-            }
-        });
     }
 }

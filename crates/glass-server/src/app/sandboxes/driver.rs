@@ -4,15 +4,16 @@
 //! every change of the sandbox's state; its [`Inner`] is behind a lock that is never held across a wait. The row is the
 //! truth; what is kept of it here saves asking the database at each request.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use glass_runtime::{GuestClient, Runtime};
 use glass_store::{Millis, SandboxRow};
-use glass_types::{IdlePolicy, IdleWish, SandboxId, SandboxState, Visibility};
+use glass_types::{IdlePolicy, SandboxId, SandboxState, Visibility};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::death::Deaths;
 use super::trouble::Trouble;
 use super::uses::UseKind;
 use super::wake::WakeStep;
@@ -75,7 +76,6 @@ impl Driver {
             inner: Mutex::new(Inner {
                 state: row.state,
                 visibility: row.visibility,
-                wish: row.idle,
                 policy,
                 keepalive_until: row.keepalive_until,
                 uses: [0; UseKind::ALL.len()],
@@ -86,7 +86,8 @@ impl Driver {
                 attached: None,
                 wake: None,
                 trouble: Trouble::default(),
-                deaths: VecDeque::new(),
+                rests: Trouble::default(),
+                deaths: Deaths::default(),
                 memory: row.memory_used.unwrap_or(0),
                 is_reclaimed: false,
                 is_doomed: false,
@@ -142,7 +143,6 @@ pub(super) struct Inner {
     /// As in the row.
     pub(super) state: SandboxState,
     pub(super) visibility: Visibility,
-    pub(super) wish: IdleWish,
     /// The idle policy in force.
     pub(super) policy: IdlePolicy,
     pub(super) keepalive_until: Option<Millis>,
@@ -160,9 +160,11 @@ pub(super) struct Inner {
     pub(super) attached: Option<Attached>,
     /// How far the wake that everybody rides is.
     pub(super) wake: Option<watch::Receiver<WakeStep>>,
+    /// Wakes that failed.
     pub(super) trouble: Trouble,
-    /// When its processes ended by themselves, lately.
-    pub(super) deaths: VecDeque<Millis>,
+    /// Rests that failed.
+    pub(super) rests: Trouble,
+    pub(super) deaths: Deaths,
     /// Bytes of memory it used when it was last looked at.
     pub(super) memory: u64,
     /// Whether the kernel was asked to take its memory since it was frozen.
@@ -190,6 +192,8 @@ pub(crate) struct Attached {
 pub(crate) enum Down {
     /// Somebody, or its idle policy, stopped it.
     Stopped,
+    /// It gave its memory to others.
+    GaveWay,
     /// It is being removed.
     Removed,
     /// Its processes ended by themselves.

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use glass_api::{Code, Problem};
 use glass_runtime::RuntimeError;
-use glass_store::SandboxRow;
+use glass_store::{SandboxRow, Shift};
 use glass_types::{SandboxState, Transition};
+use serde_json::json;
 
 use super::driver::{Down, Driver, Inner};
+use super::rest::event;
 use super::uses::UseKind;
 use super::{GRACE, Sandboxes};
 use crate::app::memory::{Class, Level, Reservation, Resident, Shortage, Step, next};
@@ -208,15 +210,21 @@ impl Sandboxes {
             Class::Turn => (
                 HURRY,
                 Some(
-                    "it was stopped in an emergency: the host had no memory left; its task goes on when it is started",
+                    "it was stopped in an emergency: the host had no memory left; its task goes on when there is room",
                 ),
             ),
         };
         if class >= Class::Active {
             tracing::warn!(sandbox.id = %driver.id, class = class.as_str(), "a sandbox in use is stopped for want of memory");
         }
-        self.shift(driver, state, stopped, reason).await?;
-        driver.detach(Down::Stopped);
+        let data = json!({ "why": "memory", "class": class.as_str() });
+        let shift = Shift {
+            reason: reason.map(str::to_owned),
+            ..self.move_of(driver, state, stopped)
+        };
+        self.shift(driver, shift.telling(event("stopped", data)))
+            .await?;
+        driver.detach(Down::GaveWay);
         let stopped = self.runtime.stop(&driver.id, grace);
         match self.metrics.timed(Operation::Stop, stopped).await {
             Ok(()) | Err(RuntimeError::Unknown(_)) => Ok(()),

@@ -11,8 +11,10 @@ use glass_api::{Code, CreateParams, ForkParams, Problem, SnapshotParams};
 use glass_runtime::{RuntimeError, Snapshots};
 use glass_store::{SandboxRow, SnapshotRow, SnapshotState};
 use glass_types::{SandboxId, SandboxState, SnapshotId, Transition};
+use serde_json::json;
 
 use super::driver::Down;
+use super::rest::event;
 use super::{GRACE, Sandboxes};
 use crate::app::validate;
 use crate::clock;
@@ -148,7 +150,8 @@ impl Sandboxes {
             this.may_restore(&row, &snapshot).await?;
             let was_up = matches!(row.state, SandboxState::Running | SandboxState::Frozen);
             let stopped = row.state.after(Transition::Stop)?;
-            this.shift(&driver, row.state, stopped, None).await?;
+            this.shift(&driver, this.move_of(&driver, row.state, stopped))
+                .await?;
             row.state = stopped;
             driver.detach(Down::Stopped);
             match this.runtime.stop(&id, GRACE).await {
@@ -158,7 +161,8 @@ impl Sandboxes {
             let restored = this.snapshots()?.restore(&id, &snapshot.id);
             this.metrics.timed(Operation::Restore, restored).await?;
             if was_up {
-                this.restart(&driver, &row).await?;
+                let told = event("started", json!({ "why": "restored" }));
+                this.restart(&driver, &row, told).await?;
             }
             this.get(&id).await
         })

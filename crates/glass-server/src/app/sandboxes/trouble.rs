@@ -44,6 +44,11 @@ impl Trouble {
         Some(problem.clone().with_retry_after(left.div_ceil(1000)))
     }
 
+    /// When it may be tried again; long ago when nothing is wrong.
+    pub(super) fn until(&self) -> Millis {
+        self.last.as_ref().map_or(Millis::MIN, |(until, _)| *until)
+    }
+
     /// The last failure.
     pub(super) fn last(&self) -> Option<&Problem> {
         self.last.as_ref().map(|(_, problem)| problem)

@@ -4,14 +4,17 @@
 //! own, so nobody who gives up takes it from the others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use glass_api::{Code, Problem};
 use glass_runtime::RuntimeError;
 use glass_store::SandboxRow;
 use glass_types::{SandboxId, SandboxState, Transition};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::driver::{Attached, Driver};
+use super::rest::event;
 use super::uses::Use;
 use super::{Sandboxes, not_found};
 use crate::clock;
@@ -58,6 +61,8 @@ pub(super) enum Wanted {
     ByUse,
     /// Somebody who said so.
     ByCommand,
+    /// Nobody: it ended by itself, and is started anew after a pause.
+    ByDeath(Duration),
 }
 
 impl Sandboxes {
@@ -152,10 +157,20 @@ impl Sandboxes {
         }
         let (steps, wake) = watch::channel(WakeStep::Waiting);
         inner.wake = Some(wake.clone());
+        if wanted == Wanted::ByCommand {
+            inner.deaths.forget();
+        }
         let (this, driver) = (Arc::clone(self), Arc::clone(driver));
         self.tracker.spawn(async move {
+            if let Wanted::ByDeath(pause) = wanted {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // The next server starts it.
+                    () = this.shutdown.cancelled() => return,
+                }
+            }
             let turn = driver.turn().await;
-            let outcome = Box::pin(this.bring_back(&driver, &steps)).await;
+            let outcome = Box::pin(this.bring_back(&driver, &steps, wanted)).await;
             let step = {
                 let mut inner = driver.inner();
                 inner.wake = None;
@@ -185,6 +200,7 @@ impl Sandboxes {
         self: &Arc<Self>,
         driver: &Arc<Driver>,
         steps: &watch::Sender<WakeStep>,
+        wanted: Wanted,
     ) -> Result<(), ApiError> {
         let row = self.get(&driver.id).await?;
         row.state.after(Transition::Start)?;
@@ -199,10 +215,14 @@ impl Sandboxes {
                     return Ok(());
                 }
             }
-            // A row that says running without anybody attached is one that the reconciler has not come to yet.
+            // Of a server before this one, and the reconciler has not come to it yet. It may stand still.
+            SandboxState::Running | SandboxState::Frozen => {
+                steps.send_replace(WakeStep::Thawing);
+                if self.thaw_foreign(driver, row.state).await? {
+                    return Ok(());
+                }
+            }
             SandboxState::Creating
-            | SandboxState::Running
-            | SandboxState::Frozen
             | SandboxState::Stopped
             | SandboxState::Archived
             | SandboxState::Failed
@@ -211,7 +231,12 @@ impl Sandboxes {
         steps.send_replace(WakeStep::MakingRoom);
         let _room = self.room(&row).await?;
         steps.send_replace(WakeStep::Starting);
-        self.restart(driver, &row).await
+        let told = match wanted {
+            Wanted::ByUse => event("started", json!({ "why": "used" })),
+            Wanted::ByCommand => event("started", json!({ "why": "asked" })),
+            Wanted::ByDeath(_) => event("restarted", json!({})),
+        };
+        self.restart(driver, &row, told).await
     }
 
     /// Gives a frozen sandbox its CPU back. Answers whether it had processes that could take it.
@@ -220,7 +245,7 @@ impl Sandboxes {
         // Both at once, for each takes as long as the other: killed between the two, a server finds a frozen row whose
         // sandbox runs, or a running one whose sandbox stands still, and mends either.
         let (moved, thawed) = tokio::join!(
-            self.shift(driver, from, to, None),
+            self.shift(driver, self.move_of(driver, from, to)),
             self.metrics
                 .timed(Operation::Thaw, self.runtime.thaw(&driver.id))
         );
@@ -228,7 +253,7 @@ impl Sandboxes {
             Ok(()) => {}
             Err(RuntimeError::NotRunning(_)) => return Ok(false),
             Err(error) => {
-                self.shift(driver, to, from, None).await?;
+                self.shift(driver, self.move_of(driver, to, from)).await?;
                 return Err(error.into());
             }
         }
@@ -241,9 +266,31 @@ impl Sandboxes {
         driver.inner().is_open = true;
         Ok(true)
     }
+
+    /// Takes over a sandbox that runs, or stands still, without us. Answers whether it had processes.
+    async fn thaw_foreign(
+        self: &Arc<Self>,
+        driver: &Arc<Driver>,
+        from: SandboxState,
+    ) -> Result<bool, ApiError> {
+        match self.runtime.thaw(&driver.id).await {
+            Ok(()) => {}
+            Err(RuntimeError::NotRunning(_) | RuntimeError::Unknown(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        self.attach(driver).await?;
+        if from != SandboxState::Running {
+            let shift = self.move_of(driver, from, SandboxState::Running);
+            self.shift(driver, shift).await?;
+        }
+        driver.inner().is_open = true;
+        Ok(true)
+    }
 }
 
-fn ongoing(wake: Option<&watch::Receiver<WakeStep>>) -> Option<watch::Receiver<WakeStep>> {
+pub(super) fn ongoing(
+    wake: Option<&watch::Receiver<WakeStep>>,
+) -> Option<watch::Receiver<WakeStep>> {
     let wake = wake?;
     // One whose sender is gone ended without a word.
     (!wake.borrow().is_final() && wake.has_changed().is_ok()).then(|| wake.clone())

@@ -1,0 +1,139 @@
+//! What may be changed of a sandbox at any time: labels, idle policy, visibility, limits, keepalive.
+
+use std::collections::BTreeMap;
+
+use glass_api::{KeepaliveParams, KeepaliveView, Problem, SandboxPatch, SettingsParams};
+use glass_store::SandboxRow;
+use glass_types::{IdlePolicy, SandboxId, Visibility};
+
+use super::{Sandboxes, not_found};
+use crate::app::{Settings, validate};
+use crate::clock;
+use crate::error::ApiError;
+
+impl Sandboxes {
+    /// The idle policy that is in force for a sandbox: its own wishes, which began with its template's, over the
+    /// server's policy.
+    pub(super) fn policy_of(&self, row: &SandboxRow) -> IdlePolicy {
+        self.settings.idle().with(row.idle)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Changes settings of the server; idle policies take effect at once.
+    pub(crate) async fn change_settings(&self, params: SettingsParams) -> Result<(), ApiError> {
+        let _editing = self.editing.lock().await;
+        let before = self.settings.idle();
+        self.settings.change(params).await?;
+        if self.settings.idle() != before {
+            for row in self.store.sandboxes().await? {
+                self.note_edit(&row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes what is given and leaves the rest.
+    pub(crate) async fn edit(
+        &self,
+        id: &SandboxId,
+        patch: SandboxPatch,
+    ) -> Result<SandboxRow, ApiError> {
+        let row = self.get(id).await?;
+        let visibility = patch
+            .visibility
+            .map(|word| {
+                let read: Result<Visibility, String> = word.parse();
+                read.map_err(|message| Problem::field("visibility", word, message))
+            })
+            .transpose()?;
+        if let Some(bytes) = patch.limits.disk_bytes {
+            let message = format!(
+                "the disk of a sandbox keeps its size, {}; make a fork with another",
+                row.limits.disk_bytes
+            );
+            return Err(Problem::field("limits.disk_bytes", bytes, message).into());
+        }
+        let limits = validate::limits(&patch.limits, row.limits)?;
+        let changed = |labels: &BTreeMap<String, String>| {
+            let mut labels = labels.clone();
+            for (name, value) in &patch.labels {
+                match value {
+                    Some(value) => labels.insert(name.clone(), value.clone()),
+                    None => labels.remove(name),
+                };
+            }
+            labels
+        };
+        validate::labels(&changed(&row.labels))?;
+        self.editing(id, |row| {
+            row.labels = changed(&row.labels);
+            row.visibility = visibility.unwrap_or(row.visibility);
+            row.idle = patch.idle.unwrap_or(row.idle);
+            row.limits = limits;
+        })
+        .await
+    }
+
+    /// Keeps a sandbox from resting until a time, or lets it rest again. What is in force is in the answer.
+    pub(crate) async fn keep_alive(
+        &self,
+        id: &SandboxId,
+        params: KeepaliveParams,
+    ) -> Result<KeepaliveView, ApiError> {
+        let (now, most) = (clock::now(), self.settings.keepalive_max_ms());
+        if let Some(until) = params.until.filter(|until| *until <= now) {
+            let message = format!("give a time after now ({now}), or null to end the keepalive");
+            return Err(Problem::field("until", until, message).into());
+        }
+        let limit = now.saturating_add_unsigned(most);
+        let row = self
+            .editing(id, |row| {
+                row.keepalive_until = match params.until {
+                    None => None,
+                    // One that lasts longer was somebody's, too.
+                    Some(until) => Some(
+                        until
+                            .min(limit)
+                            .max(row.keepalive_until.unwrap_or_default()),
+                    ),
+                };
+            })
+            .await?;
+        Ok(KeepaliveView {
+            until: row.keepalive_until,
+            asked: params.until,
+            longest_ms: most,
+        })
+    }
+
+    async fn editing(
+        &self,
+        id: &SandboxId,
+        edit: impl FnOnce(&mut SandboxRow),
+    ) -> Result<SandboxRow, ApiError> {
+        let _editing = self.editing.lock().await;
+        let row = self.store.edit_sandbox(id, edit).await?;
+        let row = row.ok_or_else(|| not_found(id))?;
+        self.note_edit(&row);
+        Ok(row)
+    }
+
+    /// Tells the driver of an edited row.
+    fn note_edit(&self, row: &SandboxRow) {
+        let Some(driver) = self.drivers.get(&row.id) else {
+            return;
+        };
+        let mut inner = driver.inner();
+        inner.policy = self.policy_of(row);
+        inner.visibility = row.visibility;
+        inner.keepalive_until = row.keepalive_until;
+    }
+
+    /// Who may see the previews of a sandbox, if there is one. Asks nobody.
+    pub(crate) fn visibility(&self, id: &SandboxId) -> Option<Visibility> {
+        Some(self.drivers.get(id)?.inner().visibility)
+    }
+}
