@@ -18,7 +18,8 @@ const BLOCKS_HIGH: usize = 0x150;
 
 const OWNER: &str = "disk/owner";
 
-/// Lets the mounted file system have all of its device.
+/// Lets the mounted file system have all of its device, which is larger when a fork has a larger limit than its snapshot.
+/// A host whose root lacks the capability for it (`CAP_SYS_RESOURCE`) leaves the sandbox with the smaller disk.
 pub(crate) fn grow(mut device: &File, root: &Path) -> io::Result<()> {
     let mut superblock = [0; 1024];
     device.read_exact_at(&mut superblock, SUPERBLOCK)?;
@@ -40,9 +41,12 @@ pub(crate) fn grow(mut device: &File, root: &Path) -> io::Result<()> {
     // SAFETY: the kernel reads a number of eight bytes, which lives on this stack.
     let result = unsafe { libc::ioctl(root.as_raw_fd(), EXT4_IOC_RESIZE_FS, &raw const wanted) };
     if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EPERM) => Ok(()),
+        _ => Err(error),
     }
 }
 

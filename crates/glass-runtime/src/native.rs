@@ -161,6 +161,10 @@ impl NativeRuntime {
         if dir.record()?.is_some() {
             return Ok(timings.finish(&spec.id));
         }
+        self.disks.check_space().map_err(|e| RuntimeError::Io {
+            path: self.state_dir.clone(),
+            source: e,
+        })?;
         dir.make()?;
         timings.done("directories, lock");
         let disk = self.make_disk(spec, &dir).await?;

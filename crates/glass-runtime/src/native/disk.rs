@@ -98,7 +98,6 @@ impl Disks {
                 "the host has no loop devices or no mkfs.ext4",
             ));
         };
-        space::check(&self.state_dir)?;
         let bytes = bytes.max(LEAST);
         let template = self.root().join("disks").join(format!("ext4-{bytes}.img"));
         if !template.exists() {

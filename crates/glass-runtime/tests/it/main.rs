@@ -13,6 +13,8 @@ mod limits;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod writable;

@@ -36,11 +36,16 @@ pub(crate) struct World {
 impl World {
     /// Runs a test in a new world and leaves nothing of it, whatever the test does.
     pub(crate) async fn run(kind: Kind, test: impl AsyncFnOnce(&Self)) {
+        Self::run_in(kind, &std::env::temp_dir(), test).await;
+    }
+
+    /// The same, with all of its files below a directory.
+    pub(crate) async fn run_in(kind: Kind, parent: &Path, test: impl AsyncFnOnce(&Self)) {
         assert!(
             kind == Kind::Sim || rustix::process::geteuid().is_root(),
             "sandboxes need root: run the tests with sudo"
         );
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(parent).unwrap();
         make_image(&dir.path().join("image"));
         let dockerd = (kind == Kind::Docker).then(|| Dockerd::shared().unwrap());
         let runtime = open(kind, &dir.path().join("state"), dockerd.as_deref()).await;
