@@ -220,7 +220,7 @@ fn open_null() -> Result<File, Failure> {
 
 /// A user namespace in which the ids 0..65536 are the sandbox's own range. It serves twice: for the owners of files on
 /// mapped mounts, and as the namespace that init enters at last.
-fn user_namespace(base: u32) -> Result<OwnedFd, Failure> {
+pub(crate) fn user_namespace(base: u32) -> Result<OwnedFd, Failure> {
     let step = "make a user namespace";
     let (mut here, mut there) = UnixStream::pair().step(step)?;
     match sys::fork(libc::CLONE_NEWUSER).step(step)? {
@@ -258,6 +258,6 @@ fn write_record(dir: &Path, record: &InitRecord) -> std::io::Result<()> {
 }
 
 /// Moves a descriptor out of the way of the low numbers, which init hands on.
-fn high(fd: OwnedFd) -> Result<OwnedFd, Failure> {
+pub(crate) fn high(fd: OwnedFd) -> Result<OwnedFd, Failure> {
     rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 10).step("move a file descriptor")
 }

@@ -1,4 +1,5 @@
-//! Starts one container and exits. Given the word `keep`, keeps the disk of a running one.
+//! Starts one container and exits. Given the word `keep`, keeps the disk of a running one; given `prepare`, fills a disk
+//! that others begin with.
 //!
 //! ```text
 //! runtime ── spec ─► launcher ── fork into new namespaces ─► init: mounts, pivot_root
@@ -17,6 +18,7 @@ mod failure;
 mod keeper;
 mod launch;
 mod mounts;
+mod prepare;
 mod seed;
 mod skeleton;
 mod spare;
@@ -30,14 +32,18 @@ use glass_launch::{KeepReport, LaunchReport, LaunchSpec, StepTime};
 use steps::Steps;
 
 fn main() -> io::Result<()> {
-    // The same program keeps the disk of a running sandbox, so that there is one to carry.
-    if std::env::args().nth(1).as_deref() == Some("keep") {
-        return answer(&match keeper::run() {
-            Ok(()) => KeepReport::Kept,
-            Err(e) => KeepReport::Failed(e.to_string()),
-        });
-    }
-    answer(&match run() {
+    // One program for all that is done apart from the server, so that there is one to carry.
+    let launched = match std::env::args().nth(1).as_deref() {
+        Some("keep") => {
+            return answer(&match keeper::run() {
+                Ok(()) => KeepReport::Kept,
+                Err(e) => KeepReport::Failed(e.to_string()),
+            });
+        }
+        Some("prepare") => run(prepare::prepare),
+        _ => run(launch::launch),
+    };
+    answer(&match launched {
         Ok(steps) => LaunchReport::Started(steps),
         Err(Failure { step, reason }) => LaunchReport::Failed { step, reason },
     })
@@ -49,11 +55,13 @@ fn answer(report: &impl serde::Serialize) -> io::Result<()> {
     io::stdout().write_all(&line)
 }
 
-fn run() -> Result<Vec<StepTime>, Failure> {
+fn run(
+    work: impl FnOnce(&LaunchSpec, Steps) -> Result<Vec<StepTime>, Failure>,
+) -> Result<Vec<StepTime>, Failure> {
     let mut steps = Steps::begin();
     let mut text = Vec::new();
     io::stdin().read_to_end(&mut text).step("read the spec")?;
     let spec: LaunchSpec = serde_json::from_slice(&text).step("read the spec")?;
     steps.done("read the spec");
-    launch::launch(&spec, steps)
+    work(&spec, steps)
 }

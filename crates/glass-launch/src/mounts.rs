@@ -69,6 +69,32 @@ pub(crate) fn make_root(
     users: BorrowedFd<'_>,
     steps: &mut Steps,
 ) -> Result<(), Failure> {
+    begin_root(spec, users, steps)?;
+    let root = Path::new("root");
+    bind(Path::new("rw/home"), &root.join("home/dev")).step("mount the home")?;
+    bind(Path::new("rw/state"), &root.join("var/lib/glasshouse")).step("mount the state")?;
+    steps.done("bind home and state");
+    mount_proc(root).step("mount /proc")?;
+    steps.done("mount /proc");
+    mount_dev(root, spec.uid_base).step("mount /dev")?;
+    steps.done("mount /dev");
+    mount_temporary(root, spec).step("mount temporary directories")?;
+    let guest = root.join(".glasshouse/guest");
+    bind(&spec.guest, &guest)
+        .and_then(|()| read_only(&guest, PLAIN))
+        .step("mount the guest")?;
+    steps.done("mount /tmp /run /sys, the guest");
+    pivot(root)?;
+    steps.done("pivot_root");
+    Ok(())
+}
+
+/// The part of it that the sandbox's own files are: the disk, the overlay, and the home seeded from it.
+pub(crate) fn begin_root(
+    spec: &LaunchSpec,
+    users: BorrowedFd<'_>,
+    steps: &mut Steps,
+) -> Result<(), Failure> {
     enter_scratch(spec)?;
     for name in ["disk", "rw", "root", "l"] {
         make_dir(Path::new(name), 0o755).step("make the scratch tree")?;
@@ -101,22 +127,6 @@ pub(crate) fn make_root(
     steps.done("mount overlay, keep spare inodes");
     seed::seed_home().step("seed the home")?;
     steps.done("seed the home");
-    let root = Path::new("root");
-    bind(Path::new("rw/home"), &root.join("home/dev")).step("mount the home")?;
-    bind(Path::new("rw/state"), &root.join("var/lib/glasshouse")).step("mount the state")?;
-    steps.done("bind home and state");
-    mount_proc(root).step("mount /proc")?;
-    steps.done("mount /proc");
-    mount_dev(root, spec.uid_base).step("mount /dev")?;
-    steps.done("mount /dev");
-    mount_temporary(root, spec).step("mount temporary directories")?;
-    let guest = root.join(".glasshouse/guest");
-    bind(&spec.guest, &guest)
-        .and_then(|()| read_only(&guest, PLAIN))
-        .step("mount the guest")?;
-    steps.done("mount /tmp /run /sys, the guest");
-    pivot(root)?;
-    steps.done("pivot_root");
     Ok(())
 }
 

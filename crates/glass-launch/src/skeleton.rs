@@ -14,6 +14,8 @@ use glass_launch::{LaunchSpec, remove_tree};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
+use crate::prepare::was_pristine;
+
 /// Those that are mounted on, and their parents, each after its own.
 const DIRECTORIES: [(&str, u32); 14] = [
     (".glasshouse", 0o755),
@@ -41,7 +43,8 @@ const HOSTS_BYTES: u64 = 64 << 10;
 pub(crate) fn prepare(spec: &LaunchSpec) -> io::Result<()> {
     // What overlay keeps there is of no use to the next mount.
     remove_tree(Path::new("disk/work"))?;
-    if !spec.writable_root {
+    let pristine = was_pristine()?;
+    if !spec.writable_root && !pristine {
         remove_tree(Path::new(UPPER))?;
     }
     let disk = open(CWD, "disk")?;
@@ -50,11 +53,13 @@ pub(crate) fn prepare(spec: &LaunchSpec) -> io::Result<()> {
         directory(disk.as_fd(), "state", 0o700)?;
     }
     let upper = directory(disk.as_fd(), "upper", 0o755)?;
-    for (path, mode) in DIRECTORIES {
-        let (parent, name) = within(upper.as_fd(), path)?;
-        directory(parent.as_fd(), name, mode).map_err(|e| named(path, &e))?;
+    if !pristine {
+        for (path, mode) in DIRECTORIES {
+            let (parent, name) = within(upper.as_fd(), path)?;
+            directory(parent.as_fd(), name, mode).map_err(|e| named(path, &e))?;
+        }
+        replace(upper.as_fd(), GUEST, "")?;
     }
-    replace(upper.as_fd(), GUEST, "")?;
     replace(upper.as_fd(), "etc/hostname", &format!("{}\n", spec.id))?;
     if let Some(text) = hosts(upper.as_fd(), &spec.id)? {
         replace(upper.as_fd(), "etc/hosts", &text)?;

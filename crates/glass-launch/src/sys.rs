@@ -171,11 +171,17 @@ pub(crate) fn leave() -> ! {
 
 /// Makes the cgroups that this process is in the root of all it and its children see.
 pub(crate) fn unshare_cgroups() -> io::Result<()> {
+    unshare(libc::CLONE_NEWCGROUP)
+}
+
+/// Gives this process mounts of its own.
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    unshare(libc::CLONE_NEWNS)
+}
+
+fn unshare(namespace: libc::c_int) -> io::Result<()> {
     // SAFETY: the flag changes a namespace only, neither memory nor file descriptors.
-    checked(libc::c_long::from(unsafe {
-        libc::unshare(libc::CLONE_NEWCGROUP)
-    }))
-    .map(drop)
+    checked(libc::c_long::from(unsafe { libc::unshare(namespace) })).map(drop)
 }
 
 /// Makes the signals void that ask a whole session or service to end.

@@ -15,6 +15,7 @@ pub(crate) mod seccomp;
 mod snapshot;
 mod space;
 mod stats;
+mod template;
 mod timings;
 mod users;
 
@@ -62,6 +63,8 @@ pub struct NativeRuntime {
     users: Users,
     disks: Disks,
     sockets: SocketMaker,
+    /// One disk is prepared at a time, for many may want the same.
+    preparing: tokio::sync::Mutex<()>,
     /// One operation at a time on each sandbox.
     locks: Mutex<HashMap<SandboxId, Arc<tokio::sync::Mutex<()>>>>,
     /// Inits that were seen alive. The directories know them too; this saves reading them for each connection.
@@ -109,6 +112,7 @@ impl NativeRuntime {
             })?,
             locks: Mutex::default(),
             inits: Mutex::default(),
+            preparing: tokio::sync::Mutex::default(),
             state_dir,
         };
         runtime.thaw_all_left()?;
@@ -202,11 +206,14 @@ impl NativeRuntime {
                     remedy: "run `glasshouse doctor`, which says what disks need".to_owned(),
                 });
             }
-            None if self.disks.exist() => self
-                .disks
-                .make(&image, spec.limits.disk_bytes)
-                .await
-                .map_err(step(&spec.id, "make the disk"))?,
+            None if self.disks.exist() => {
+                let failed = || step(&spec.id, "make the disk");
+                let template = self.template(spec, dir).await.map_err(failed())?;
+                self.disks
+                    .begin_with(&template, &image, 0)
+                    .await
+                    .map_err(failed())?;
+            }
             None => return Ok(None),
         }
         Ok(Some(pooled))
@@ -237,7 +244,7 @@ impl NativeRuntime {
         for id in self.ids()? {
             let dir = self.dir(&id);
             if let Some(record) = dir.record().unwrap_or(None) {
-                self.thaw_left(&dir, &self.place_of(&id, &dir, record.pooled));
+                snapshot::thaw_or_tell(&dir, &self.place_of(&id, &dir, record.pooled));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::FsOpenFlags;
 
 use super::cgroup::Hierarchy;
-use super::disk;
+use super::{disk, pool};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Check {
     pub detail: String,
     /// What to do when it is not.
     pub remedy: String,
+    /// Whether sandboxes cannot do without.
+    pub needed: bool,
 }
 
 /// Idmapped mounts under overlayfs came with this version.
@@ -38,6 +40,7 @@ pub fn check(state_dir: &Path) -> Vec<Check> {
         control_groups(),
         seccomp(),
         loops(),
+        sharing(state_dir),
         space(state_dir),
     ]
 }
@@ -65,6 +68,7 @@ fn of(name: &'static str, found: Result<String, String>, remedy: &str) -> Check 
         ok,
         detail: found.unwrap_or_else(|problem| problem),
         remedy: if ok { String::new() } else { remedy.to_owned() },
+        needed: true,
     }
 }
 
@@ -211,6 +215,25 @@ fn loops() -> Check {
     };
     let remedy = "run `modprobe loop` and install the package e2fsprogs";
     of("loop devices", found, remedy)
+}
+
+/// Without it all works, only slower.
+fn sharing(state_dir: &Path) -> Check {
+    let found = if pool::shares_blocks(existing(state_dir)) {
+        Ok(format!(
+            "the file system at {} shares blocks",
+            state_dir.display()
+        ))
+    } else {
+        pool::obstacle()
+            .map(|()| "disks share blocks in a pool, an XFS file system in a file".to_owned())
+            .map_err(|problem| format!("{problem}: every snapshot and fork is a whole copy"))
+    };
+    let remedy = "install the package xfsprogs and run `modprobe -a loop xfs`, or put the data directory on btrfs or on XFS with reflink";
+    Check {
+        needed: false,
+        ..of("instant snapshots", found, remedy)
+    }
 }
 
 fn space(state_dir: &Path) -> Check {

@@ -91,19 +91,44 @@ impl Disks {
         self.snapshots().join(format!("{id}.img"))
     }
 
-    /// Makes an empty disk.
-    pub(super) async fn make(&self, image: &Path, bytes: u64) -> io::Result<()> {
+    pub(super) fn templates(&self) -> PathBuf {
+        self.root().join("disks")
+    }
+
+    /// An empty disk, which is for copying.
+    pub(super) async fn blank(&self, bytes: u64) -> io::Result<PathBuf> {
         let Some(mkfs) = &self.mkfs else {
             return Err(io::Error::other(
                 "the host has no loop devices or no mkfs.ext4",
             ));
         };
-        let bytes = bytes.max(LEAST);
-        let template = self.root().join("disks").join(format!("ext4-{bytes}.img"));
+        let template = self.templates().join(format!("ext4-{bytes}.img"));
         if !template.exists() {
             format(mkfs, &template, bytes).await?;
         }
-        self.copy(&template, image, bytes).await
+        Ok(template)
+    }
+
+    /// Makes the disk of a sandbox that is being made, so half a disk is nobody's: of what another has, at least as large
+    /// as asked.
+    pub(super) async fn begin_with(&self, from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let flush = self.share();
+        blocking(move || {
+            let file = fs::OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(to)?;
+            clone_file(&File::open(from)?, &file)?;
+            if file.metadata()?.len() < bytes {
+                file.set_len(bytes)?;
+            }
+            // The file system of the pool flushes its log in order, the name of the file before this.
+            if flush { file.sync_all() } else { Ok(()) }
+        })
+        .await
     }
 
     /// Makes a disk of what another has, at least as large as asked. It is on the host's disk, and whole or not there.

@@ -63,7 +63,7 @@ impl NativeRuntime {
             bare: true,
         };
         let start = Instant::now();
-        self.run_launcher(&spec)
+        self.run_launcher(None, &spec)
             .await
             .map_err(step(id, "launch the floor"))?;
         let gone = || io::Error::other("the guest ended");

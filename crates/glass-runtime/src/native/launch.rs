@@ -59,7 +59,10 @@ impl NativeRuntime {
             bare: false,
         };
         timings.done("make control groups");
-        let launched = self.run_launcher(&launch).await.map_err(step(id, "launch"));
+        let launched = self
+            .run_launcher(None, &launch)
+            .await
+            .map_err(step(id, "launch"));
         if launched.is_err() {
             group
                 .remove()
@@ -70,10 +73,16 @@ impl NativeRuntime {
         Ok(())
     }
 
-    pub(super) async fn run_launcher(&self, spec: &LaunchSpec) -> io::Result<Vec<StepTime>> {
+    /// Has the launcher launch, or do what the word says.
+    pub(super) async fn run_launcher(
+        &self,
+        word: Option<&str>,
+        spec: &LaunchSpec,
+    ) -> io::Result<Vec<StepTime>> {
         let text = serde_json::to_vec(spec)?;
         // Not killed when this call is cancelled: the launcher ends by itself, in a state that is recorded.
         let mut launcher = tokio::process::Command::new(&self.programs.launcher)
+            .args(word)
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -171,9 +171,24 @@ impl Drop for Pool {
             return;
         };
         self.root = None;
-        // Somebody in this process may have opened it again meanwhile, and has it busy.
-        rustix::mount::unmount(self.dir(), UnmountFlags::NOFOLLOW).ok();
+        // A disk that was let go of a moment ago, or a program that is being started, keeps it busy for a moment more, and
+        // the kernel tells nobody when that is over.
+        for _ in 0..TRIES {
+            match rustix::mount::unmount(self.dir(), UnmountFlags::NOFOLLOW) {
+                Err(Errno::BUSY) => wait(Duration::from_millis(2)),
+                Ok(()) | Err(_) => return,
+            }
+        }
     }
+}
+
+/// For what the kernel does soon and tells nobody of.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a server waits here only before it serves and after, and a few milliseconds"
+)]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn lock(state_dir: &Path) -> io::Result<File> {
@@ -262,7 +277,7 @@ fn attached(file: &File) -> io::Result<(PathBuf, File)> {
                 return Ok((device, open));
             }
         }
-        std::thread::sleep(pause);
+        wait(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
     }
     Err(io::Error::new(

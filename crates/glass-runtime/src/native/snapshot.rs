@@ -44,7 +44,7 @@ impl Snapshots for NativeRuntime {
                     };
                     let kept = self.run_keeper(&spec).await;
                     if kept.is_err() {
-                        self.thaw_left(&dir, &image);
+                        thaw_or_tell(&dir, &image);
                     }
                     kept.map(|()| making)
                 }
@@ -140,7 +140,7 @@ impl NativeRuntime {
         let limit = limit.max(disk::LEAST);
         fits(snapshot, &from, limit)?;
         self.disks
-            .copy(&from, to, limit)
+            .begin_with(&from, to, limit)
             .await
             .map_err(|e| full(to, e))
     }
@@ -219,12 +219,12 @@ impl NativeRuntime {
             }
         }
     }
+}
 
-    /// Thaws what a keeper that was killed left frozen.
-    pub(super) fn thaw_left(&self, dir: &SandboxDir, image: &Path) {
-        if let Err(e) = thaw_left(&dir.path, image) {
-            tracing::error!(sandbox.disk = %image.display(), error = %e, "its file system stays frozen");
-        }
+/// Thaws what a keeper that was killed left frozen.
+pub(super) fn thaw_or_tell(dir: &SandboxDir, image: &Path) {
+    if let Err(e) = thaw_left(&dir.path, image) {
+        tracing::error!(sandbox.disk = %image.display(), error = %e, "its file system stays frozen");
     }
 }
 

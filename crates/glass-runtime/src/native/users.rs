@@ -11,7 +11,7 @@ use glass_types::SandboxId;
 /// Ids per sandbox.
 const SIZE: u32 = 65_536;
 /// Above what `useradd` and container engines take by default, below where signed numbers end.
-const FIRST: u32 = 0x1000_0000;
+pub(super) const FIRST: u32 = 0x1000_0000;
 const COUNT: u32 = (0x7fff_0000 - FIRST) / SIZE;
 
 /// The claims of one state directory.

@@ -34,8 +34,8 @@ async fn fill(sandbox: &Sandbox, file: &str) -> u64 {
     text(&sandbox.shell(&script).await).trim().parse().unwrap()
 }
 
-fn write(sandbox: &Sandbox) -> impl Future<Output = i32> {
-    async { sandbox.shell("echo written > ~/write").await.exit_code }
+async fn write(sandbox: &Sandbox) -> i32 {
+    sandbox.shell("echo written > ~/write").await.exit_code
 }
 
 #[tokio::test]
@@ -68,6 +68,50 @@ async fn a_fork_has_a_limit_of_its_own() {
         assert_eq!(large.shell("busybox md5sum -c ~/sum").await.exit_code, 0);
         let used = world.runtime.stats(&large.id).await.unwrap().disk_bytes;
         assert!(used.is_some_and(|bytes| bytes > 200_000_000 && bytes < 1 << 30), "{used:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sandboxes_of_an_image_begin_with_one_prepared_disk() {
+    World::run(Kind::Native, async |world| {
+        let state = world.dir.path().join("state");
+        let templates = ["pool/disks", "disks"].map(|name| state.join(name));
+        let templates = templates.iter().find(|path| path.exists()).unwrap();
+        let prepared = || {
+            std::fs::read_dir(templates)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| name.starts_with("image-"))
+                .collect::<Vec<_>>()
+        };
+        let first = world.up().await;
+        let made = prepared();
+        assert_eq!(made.len(), 1, "{made:?}");
+        let second = world.up().await;
+        assert_eq!(prepared(), made);
+        for sandbox in [&first, &second] {
+            let told = sandbox
+                .shell("cat ~/.profile /etc/hostname /etc/hosts; busybox stat -c '%u %a' ~/.profile ~/workspace; touch /opt/x")
+                .await;
+            let id = &sandbox.id;
+            let expected = format!("# from the image\n{id}\n127.0.0.1 localhost {id}\n::1 localhost ip6-localhost ip6-loopback\n1000 644\n1000 755\n");
+            assert_eq!(text(&told), expected, "{told:?}");
+        }
+        // The root is thrown away, also the one that was prepared.
+        world.runtime.stop(&first.id, GRACE).await.unwrap();
+        world.runtime.start(&first.spec).await.unwrap();
+        let left = first.shell("ls /opt && cat /etc/hostname").await;
+        assert_eq!(text(&left), format!("{}\n", first.id));
+        // Another image is another disk.
+        let other = world.dir.path().join("other");
+        std::fs::create_dir_all(other.join("home/dev")).unwrap();
+        std::fs::write(other.join("home/dev/more"), "").unwrap();
+        let mut spec = world.spec();
+        spec.layers.push(other);
+        let third = world.up_with(spec).await;
+        assert_eq!(third.shell("ls ~/more").await.exit_code, 0);
+        assert_eq!(prepared().len(), 2);
     })
     .await;
 }

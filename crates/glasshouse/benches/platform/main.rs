@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! make bench                                             # prints the table
-//! cargo bench -p glasshouse --bench platform -- create   # measures only this: create, exec, preview or events
+//! cargo bench -p glasshouse --bench platform -- create   # measures only this: create, exec, preview, events or storage
 //! cargo bench -p glasshouse --bench platform -- --write  # puts the table into docs/benchmarks.md
 //! ```
 
@@ -15,6 +15,7 @@ mod machine;
 mod place;
 mod preview;
 mod report;
+mod storage;
 
 use std::io::Write;
 
@@ -24,7 +25,7 @@ use figures::Row;
 use place::Place;
 use report::Report;
 
-const PARTS: [&str; 4] = ["create", "exec", "preview", "events"];
+const PARTS: [&str; 5] = ["create", "exec", "preview", "events", "storage"];
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -82,6 +83,7 @@ async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<(Vec<Row>, Vec<
         rows.extend(match part {
             "exec" => exec::round_trip(place, &sandbox).await?,
             "preview" => preview::requests(place, &sandbox).await?,
+            "storage" => storage::snapshots(place).await?,
             "events" => events::fan_out(place, &sandbox).await?,
             _ => {
                 let mut rows;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use glass_image::ImageStore;
@@ -20,7 +21,7 @@ const GATEWAY_PORT: u16 = 49_982;
 pub(crate) struct Place {
     pub(crate) server: TestServer,
     /// Makes sandboxes without a server.
-    pub(crate) runtime: NativeRuntime,
+    pub(crate) runtime: Arc<NativeRuntime>,
     /// The way into the server's sandboxes past the server.
     pub(crate) behind: NativeRuntime,
     pub(crate) client: reqwest::Client,
@@ -49,7 +50,7 @@ impl Place {
         .await?;
         let runtime = |state_dir| NativeRuntime::new(NativeConfig { state_dir });
         Ok(Self {
-            runtime: runtime(directory.path().join("runtime"))?,
+            runtime: Arc::new(runtime(directory.path().join("runtime"))?),
             behind: runtime(server.data().join("runtime"))?,
             client: reqwest::Client::builder().no_proxy().build()?,
             token: server.token()?,

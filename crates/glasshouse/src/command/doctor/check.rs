@@ -71,8 +71,10 @@ impl From<native::Check> for Check {
     fn from(check: native::Check) -> Self {
         let standing = if check.ok {
             Standing::Good
-        } else {
+        } else if check.needed {
             Standing::Bad
+        } else {
+            Standing::Note
         };
         Self::new(check.name, standing, check.detail).with_remedy(check.remedy)
     }
