@@ -66,6 +66,23 @@ if [ ${#packages[@]} -gt 0 ]; then
     install "${packages[@]}"
 fi
 
+# A server that speaks S3, for the tests of the archive. Debian has none.
+if [ "${1:-}" = --test ]; then
+    moto="${XDG_CACHE_HOME:-$HOME/.cache}/glasshouse/tests/moto"
+    version=5.2.5
+    if [ ! -e "$moto/complete-$version" ]; then
+        if ! python3 -c 'import ensurepip' 2>/dev/null; then
+            as_root apt-get update -qq
+            install python3-venv
+        fi
+        say "installing moto $version"
+        rm -rf "$moto"
+        python3 -m venv "$moto"
+        "$moto/bin/pip" install -q --disable-pip-version-check "moto[server]==$version"
+        touch "$moto/complete-$version"
+    fi
+fi
+
 find_cargo
 if ! command -v cargo >/dev/null; then
     if curl -fsS --max-time 20 -o /dev/null https://sh.rustup.rs; then

@@ -53,3 +53,12 @@ pub struct MoveParams {
     /// Its new path.
     pub to: String,
 }
+
+/// What `PUT /v1/sandboxes/{id}/archive` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportView {
+    /// Entries of the archive: files, directories and links.
+    pub entries: u64,
+    /// Bytes in its files.
+    pub bytes: u64,
+}

@@ -49,13 +49,15 @@ pub enum Code {
     SandboxUnavailable,
     /// The host has not enough memory free for one more sandbox. Come back after `Retry-After`.
     LowMemory,
+    /// The store that archived files lie in does not answer. Come back after `Retry-After`.
+    ArchiveUnavailable,
     /// A defect on our side; the log has the details.
     Internal,
 }
 
 impl Code {
     /// Every code, for documents and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidInput,
         Self::InvalidJson,
         Self::Unauthorized,
@@ -77,6 +79,7 @@ impl Code {
         Self::HostUnsupported,
         Self::SandboxUnavailable,
         Self::LowMemory,
+        Self::ArchiveUnavailable,
         Self::Internal,
     ];
 
@@ -100,7 +103,7 @@ impl Code {
             Self::TooLarge => 413,
             Self::DiskFull => 507,
             Self::HostUnsupported | Self::Internal => 500,
-            Self::SandboxUnavailable | Self::LowMemory => 503,
+            Self::SandboxUnavailable | Self::LowMemory | Self::ArchiveUnavailable => 503,
         }
     }
 
@@ -129,6 +132,7 @@ impl Code {
             Self::HostUnsupported => "This host cannot run sandboxes yet",
             Self::SandboxUnavailable => "The sandbox did not answer",
             Self::LowMemory => "The host has not enough free memory",
+            Self::ArchiveUnavailable => "The archive does not answer",
             Self::Internal => "Something went wrong on the server",
         }
     }

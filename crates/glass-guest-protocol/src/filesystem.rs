@@ -106,6 +106,15 @@ pub struct WrittenFile {
     pub kind: String,
 }
 
+/// What `PUT /archive` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Entries of the archive.
+    pub entries: u64,
+    /// Bytes in its files.
+    pub bytes: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

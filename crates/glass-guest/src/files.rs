@@ -1,5 +1,6 @@
 //! Files: `filesystem.Filesystem` and HTTP `/files`.
 
+pub(crate) mod archive;
 mod entry;
 mod multipart;
 pub(crate) mod service;

@@ -73,6 +73,8 @@ async fn route(guest: &Guest, request: Request<Incoming>) -> Reply {
         (&Method::GET, "/health") => return reply::status(StatusCode::NO_CONTENT),
         (&Method::GET, "/files") => return files::read(guest, request).await,
         (&Method::POST, "/files") => return files::write(guest, request).await,
+        (&Method::GET, "/archive") => return files::archive::read(guest, request).await,
+        (&Method::PUT, "/archive") => return files::archive::write(guest, request).await,
         (&Method::GET, path) if path.starts_with(TUNNEL) => return tunnel::open(request).await,
         (&Method::POST, _) => {}
         _ => return reply::refuse(&fault::not_found(format!("no resource at {path:?}"))),

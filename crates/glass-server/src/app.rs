@@ -1,5 +1,6 @@
 //! Use cases: what can be done with sandboxes and tasks, whoever asks.
 
+mod archive;
 mod guest_problem;
 pub(crate) mod memory;
 mod model_watch;
@@ -18,6 +19,7 @@ pub(crate) mod templates;
 pub(crate) mod validate;
 mod worker;
 
+pub(crate) use archive::Archives;
 pub(crate) use guest_problem::guest_problem;
 pub(crate) use model_watch::ModelWatch;
 pub(crate) use open_tasks::Hold;

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glass_archive::Settings as ArchiveSettings;
 use glass_gateway::{EgressConfig, EgressMode, GatewayConfig, Upstream};
 use glass_guest_protocol::GATEWAY_PORT;
 use serde::Deserialize;
 
+use crate::app::Archives;
 use crate::app::memory::{HostMemory, ProcMemory};
 use crate::runtime::RuntimeKind;
 
@@ -25,6 +27,8 @@ pub struct ServeArgs {
     pub preview_domain: String,
     /// Directory of agent manifests that override the built-in ones.
     pub agents_dir: Option<PathBuf>,
+    /// The program that archives, as `<program> internal archive`; a thread of this process unless given.
+    pub program: Option<PathBuf>,
 }
 
 /// The configuration, whole and valid.
@@ -40,6 +44,8 @@ pub struct Config {
     pub(crate) gateway: GatewayConfig,
     pub(crate) default_agent: String,
     pub(crate) memory: Arc<dyn HostMemory>,
+    pub(crate) archive: ArchiveSettings,
+    pub(crate) program: Option<PathBuf>,
 }
 
 /// All that is wrong with the configuration, at once.
@@ -62,6 +68,7 @@ struct File {
     anthropic: Provider,
     openai: Provider,
     egress: Egress,
+    archive: ArchiveSettings,
 }
 
 impl File {
@@ -246,6 +253,10 @@ impl Config {
                 ));
             }
         }
+        let archive = archive(file.archive, &args.data).or_environment(&env);
+        if let Err(error) = archive.check() {
+            errors.push(error.to_string());
+        }
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
@@ -261,7 +272,41 @@ impl Config {
                 .default_agent
                 .unwrap_or_else(|| "claude-code".to_owned()),
             memory: Arc::new(ProcMemory),
+            archive,
+            program: args.program,
         })
+    }
+}
+
+impl Config {
+    /// Tries whether the archive can be written, read and cleaned up. Answers where it is.
+    ///
+    /// # Errors
+    /// Says where it is, what does not work and what to do.
+    pub async fn check_archive(&self) -> Result<String, String> {
+        let url = self.archive.url.clone();
+        let is_made = self
+            .archive
+            .local()
+            .is_none_or(|directory| directory.exists());
+        if !is_made {
+            return Ok(format!("{url}, made when it is first needed"));
+        }
+        let archives = Archives::new(self.archive.clone(), &self.data, self.program.clone())
+            .map_err(|error| error.to_string())?;
+        archives.check().await.map_err(|error| error.to_string())?;
+        Ok(url)
+    }
+}
+
+/// Where nothing is said, beside the disks: deduplicated and compressed they take less there, too.
+fn archive(settings: ArchiveSettings, data: &Path) -> ArchiveSettings {
+    if !settings.url.is_empty() {
+        return settings;
+    }
+    ArchiveSettings {
+        url: ArchiveSettings::directory(&data.join("archive")),
+        ..settings
     }
 }
 
@@ -297,6 +342,7 @@ mod tests {
             runtime: RuntimeKind::Sim,
             preview_domain: "preview.localhost".into(),
             agents_dir: None,
+            program: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use glass_api::{Code, Problem};
+use glass_archive::ArchiveError;
 use glass_image::ImageError;
 use glass_runtime::{GuestError, RuntimeError};
 use glass_store::StoreError;
@@ -128,6 +129,22 @@ impl From<ImageError> for ApiError {
             ImageError::InvalidName { name, reason } => Problem::field("image", name, reason),
             ImageError::Full { .. } => disk_full(detail),
             error => internal(&error),
+        })
+    }
+}
+
+impl From<ArchiveError> for ApiError {
+    fn from(error: ArchiveError) -> Self {
+        let detail = error.to_string();
+        Self(match error {
+            ArchiveError::Store { .. } => Problem::new(Code::ArchiveUnavailable, detail),
+            ArchiveError::Unfit { .. } => Problem::new(Code::StateConflict, detail),
+            ArchiveError::Disk { ref reason, .. } if is_disk_full(reason) => disk_full(detail),
+            ArchiveError::Damaged { .. }
+            | ArchiveError::Key { .. }
+            | ArchiveError::Missing { .. }
+            | ArchiveError::Disk { .. }
+            | ArchiveError::Worker(_) => internal(&error),
         })
     }
 }

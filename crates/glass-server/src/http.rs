@@ -1,5 +1,6 @@
 //! The REST API: routes, authentication, and handlers that only translate.
 
+mod archive;
 mod auth;
 mod exec;
 mod extract;

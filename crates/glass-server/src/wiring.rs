@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{ModelWatch, Previews, Refusals, Sandboxes, Settings, Tasks};
+use crate::app::{Archives, ModelWatch, Previews, Refusals, Sandboxes, Settings, Tasks};
 use crate::clock;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -30,6 +30,8 @@ use crate::runtime::{self, RuntimeKind};
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often rows and world are compared.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// How often the archive is rid of what nobody wants.
+const TIDY_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Why the server could not be built. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,9 @@ pub enum BuildError {
     /// An agent's manifest is wrong.
     #[error(transparent)]
     Agents(#[from] glass_agent::ManifestError),
+    /// The archive's settings are wrong.
+    #[error(transparent)]
+    Archive(#[from] glass_archive::LocationError),
     /// An upstream is wrong.
     #[error(transparent)]
     Gateway(#[from] glass_gateway::GatewayError),
@@ -84,6 +89,8 @@ pub struct Server {
     edge: Edge<axum::Router>,
     sandboxes: Arc<Sandboxes>,
     tasks: Arc<Tasks>,
+    archives: Arc<Archives>,
+    store: Store,
     ready: watch::Sender<bool>,
     tracker: TaskTracker,
     shutdown: CancellationToken,
@@ -147,6 +154,7 @@ impl Config {
             // All sandboxes have the host's loopback, so each takes a port that is free there.
             RuntimeKind::Sim => 0,
         };
+        let archives = Archives::new(self.archive.clone(), &self.data, self.program.clone())?;
         let agents = AgentRegistry::load(self.agents_dir.as_deref())?;
         agents
             .get(&self.default_agent)
@@ -191,7 +199,7 @@ impl Config {
         let state = State {
             sandboxes: Arc::clone(&sandboxes),
             tasks: Arc::clone(&tasks),
-            store,
+            store: store.clone(),
             token: Arc::new(token),
             metrics,
             ready: is_ready,
@@ -208,6 +216,8 @@ impl Config {
             edge,
             sandboxes,
             tasks,
+            archives: Arc::new(archives),
+            store,
             ready,
             tracker,
             shutdown,
@@ -261,6 +271,8 @@ impl Server {
             edge,
             sandboxes,
             tasks,
+            archives,
+            store,
             ready,
             tracker,
             shutdown: token,
@@ -294,6 +306,14 @@ impl Server {
                 sandboxes.keep_idle_policies().await;
             }
         };
+        let tidy = async {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                if let Err(ApiError(problem)) = archives.tidy(&store).await {
+                    tracing::error!(error = %problem.detail, "the archive could not be tidied");
+                }
+            }
+        };
         let stop = async {
             shutdown.await;
             token.cancel();
@@ -303,6 +323,7 @@ impl Server {
             _ = &mut serve => {}
             () = reconcile => {}
             () = keep_idle_policies => {}
+            () = tidy => {}
             () = stop => {
                 serve.await;
             }

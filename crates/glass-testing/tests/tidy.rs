@@ -8,6 +8,7 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("glass-agent", &["glass-types"]),
     ("glass-api", &["glass-types"]),
+    ("glass-archive", &["glass-launch", "glass-types"]),
     ("glass-edge", &["glass-types"]),
     ("glass-gateway", &["glass-types"]),
     ("glass-guest", &["glass-guest-protocol"]),
@@ -23,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "glass-agent",
             "glass-api",
+            "glass-archive",
             "glass-edge",
             "glass-gateway",
             "glass-guest-protocol",
@@ -37,16 +39,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("glass-types", &[]),
     (
         "glasshouse",
-        &["glass-api", "glass-image", "glass-runtime", "glass-server"],
+        &[
+            "glass-api",
+            "glass-archive",
+            "glass-image",
+            "glass-runtime",
+            "glass-server",
+        ],
     ),
 ];
 
 /// Outside libraries that one crate alone may name.
-const DOORS: &[(&str, &str)] = &[
-    ("bollard", "glass-runtime"),
-    ("sea-orm", "glass-store"),
-    ("sea-orm-migration", "glass-store"),
-    ("tar", "glass-image"),
+const DOORS: &[(&str, &[&str])] = &[
+    ("bollard", &["glass-runtime"]),
+    ("object_store", &["glass-archive"]),
+    ("rustic_core", &["glass-archive"]),
+    ("sea-orm", &["glass-store"]),
+    ("sea-orm-migration", &["glass-store"]),
+    ("tar", &["glass-guest", "glass-image"]),
+    ("zip", &["glass-guest"]),
 ];
 
 /// The names each crate depends on, tests left out.
@@ -105,10 +116,10 @@ fn arrows_point_at_plainer_crates() {
 #[test]
 fn some_libraries_have_one_door() {
     for (name, dependencies) in dependencies() {
-        for (library, door) in DOORS {
+        for (library, doors) in DOORS {
             assert!(
-                !dependencies.contains(*library) || name == *door,
-                "only {door} may name {library}, not {name}"
+                !dependencies.contains(*library) || doors.contains(&name.as_str()),
+                "only {doors:?} may name {library}, not {name}"
             );
         }
     }

@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Logs(LogsArguments),
     /// Copy files into a sandbox or out of it
     Cp(CpArguments),
+    /// Pack the files of a sandbox into an archive here
+    Export(ExportArguments),
+    /// Unpack an archive into a sandbox, all of it or nothing
+    Import(ImportArguments),
     /// Print the URL of a sandbox's app and open it in a browser
     Open(OpenArguments),
     /// Stop sandboxes; their files stay
@@ -100,11 +104,20 @@ pub(crate) enum Command {
     Doctor(ServeArguments),
     /// Print the versions of this program and of the server
     Version,
+    /// What the server starts for itself
+    #[command(subcommand, hide = true)]
+    Internal(InternalCommand),
     /// Print the completions for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InternalCommand {
+    /// Archive files, or fetch archived ones: an order from standard input
+    Archive,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -285,6 +298,41 @@ pub(crate) struct CpArguments {
     pub(crate) source: String,
     /// A path here, or <sandbox>:<path> (relative to the workspace)
     pub(crate) target: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The sandbox: its id, the beginning of its id, or @last
+    pub(crate) sandbox: String,
+    /// The file to write, as .tar.gz, .tgz or .zip; `-` is standard output [default: <sandbox>.tar.gz]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The directory to pack
+    #[arg(
+        long,
+        short,
+        value_name = "DIR",
+        default_value = ".",
+        hide_default_value = true
+    )]
+    pub(crate) path: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// The sandbox: its id, the beginning of its id, or @last
+    pub(crate) sandbox: String,
+    /// The archive: .tar.gz, .tgz or .zip; `-` is a tar.gz from standard input
+    pub(crate) file: PathBuf,
+    /// The directory to unpack into
+    #[arg(
+        long,
+        short,
+        value_name = "DIR",
+        default_value = ".",
+        hide_default_value = true
+    )]
+    pub(crate) path: String,
 }
 
 #[derive(Debug, Args)]

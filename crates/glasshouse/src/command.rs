@@ -1,14 +1,18 @@
 //! What each command does, one file each.
 
 pub(crate) mod agents;
+mod archive;
 pub(crate) mod ask;
 pub(crate) mod completions;
 pub(crate) mod cp;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod fork;
 pub(crate) mod image;
+pub(crate) mod import;
+
 pub(crate) mod logs;
 pub(crate) mod new;
 pub(crate) mod open;

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, InternalCommand};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -25,6 +25,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
+    if let Command::Internal(InternalCommand::Archive) = cli.command {
+        // Before there are threads: the worker makes those that it needs.
+        return match glass_archive::work() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,6 +66,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Shell(arguments) => command::shell::run(&context, arguments).await,
         Command::Logs(arguments) => command::logs::run(&context, arguments).await,
         Command::Cp(arguments) => command::cp::run(&context, arguments).await,
+        Command::Export(arguments) => command::export::run(&context, arguments).await,
+        Command::Import(arguments) => command::import::run(&context, arguments).await,
         Command::Open(arguments) => command::open::run(&context, arguments).await,
         Command::Stop(arguments) => command::power::stop(&context, arguments).await,
         Command::Start(arguments) => command::power::start(&context, arguments).await,
@@ -67,9 +76,12 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Snapshot(command) => command::snapshot::run(&context, command).await,
         Command::Template(command) => command::template::run(&context, command).await,
         Command::Image(command) => command::image::run(&context, command).await,
-        Command::Doctor(arguments) => command::doctor::run(&context, &arguments).await,
+        Command::Doctor(arguments) => command::doctor::run(&context, arguments).await,
         Command::Agents => command::agents::run(&context).await,
         Command::Version => command::version::run(&context).await,
+        Command::Internal(InternalCommand::Archive) => {
+            Err(Failure::new("a worker has no server to ask".to_owned()))
+        }
         Command::Completions { shell } => command::completions::run(&context, shell),
     }
 }

@@ -226,7 +226,7 @@ where
     Ok(())
 }
 
-fn parameter(request: &Request<Incoming>, name: &str) -> Option<OsString> {
+pub(super) fn parameter(request: &Request<Incoming>, name: &str) -> Option<OsString> {
     let query = request.uri().query()?;
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;

@@ -3,6 +3,7 @@
 
 mod agents;
 mod app;
+mod archive;
 mod files;
 mod gateway;
 mod harness;

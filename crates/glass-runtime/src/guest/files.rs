@@ -4,7 +4,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use glass_guest_protocol::connect::Empty;
 use glass_guest_protocol::filesystem::{
-    Entry, EntryResponse, ListDirRequest, ListDirResponse, MoveRequest, PathRequest, WrittenFile,
+    Entry, EntryResponse, Imported, ListDirRequest, ListDirResponse, MoveRequest, PathRequest,
+    WrittenFile,
 };
 use http::{Request, header};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -121,6 +122,54 @@ impl GuestClient {
             .ok_or_else(|| self.nonsense(call, "no entry"))
     }
 
+    /// A directory as an archive, `tar.gz` or `zip`, as its bytes come. A stream that ends in an error is not whole.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument` if it is no directory, or has names that the format cannot hold.
+    pub async fn read_archive(&self, path: &str, format: &str) -> Result<FileStream, GuestError> {
+        let call = "exporting files";
+        let request = Request::get(archive_uri(path, format)).body(super::wire::empty());
+        let answer = self.http(call, request).await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(call, answer).await);
+        }
+        let client = self.clone();
+        let (body, connection) = answer.into_parts();
+        let bytes = body.into_data_stream().map(move |part| {
+            let _held = &connection;
+            part.map_err(|error| client.broken("exporting files", error))
+        });
+        Ok(Box::pin(bytes))
+    }
+
+    /// Unpacks an archive into a directory, which is made if it is missing. Nothing changes there before all of the
+    /// archive was found to be in order.
+    ///
+    /// # Errors
+    /// `InvalidArgument` names the entry that was refused and why, `ResourceExhausted` if the disk is too small.
+    pub async fn write_archive<S, E>(
+        &self,
+        path: &str,
+        format: &str,
+        bytes: S,
+    ) -> Result<Imported, GuestError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let call = "importing files";
+        let body = StreamBody::new(bytes.map(|part| part.map(Frame::data).map_err(Into::into)));
+        let request = Request::put(archive_uri(path, format))
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(body.boxed_unsync());
+        let answer = self.http(call, request).await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(call, answer).await);
+        }
+        let body = self.collect(call, answer).await?;
+        serde_json::from_slice(&body).map_err(|error| self.nonsense(call, error.to_string()))
+    }
+
     async fn entry(&self, method: &str, path: &str) -> Result<Entry, GuestError> {
         let request = PathRequest {
             path: path.to_owned(),
@@ -133,8 +182,16 @@ impl GuestClient {
 }
 
 fn files_uri(path: &str) -> String {
+    encoded("/files?path=", path)
+}
+
+fn archive_uri(path: &str, format: &str) -> String {
+    encoded(&format!("/archive?format={format}&path="), path)
+}
+
+fn encoded(before: &str, path: &str) -> String {
     use std::fmt::Write as _;
-    let mut uri = String::from("/files?path=");
+    let mut uri = before.to_owned();
     for byte in path.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {

@@ -44,7 +44,7 @@ pub(super) struct ListQuery {
     depth: u32,
 }
 
-fn workspace() -> String {
+pub(super) fn workspace() -> String {
     ".".to_owned()
 }
 
@@ -53,7 +53,7 @@ fn one() -> u32 {
 }
 
 /// Refuses what can be no path, and what climbs: a caller who means another place names it.
-fn checked(field: &str, path: &str) -> Result<(), Problem> {
+pub(super) fn checked(field: &str, path: &str) -> Result<(), Problem> {
     if path.is_empty() {
         return Err(Problem::field(field, path, "give a path"));
     }
@@ -73,7 +73,7 @@ fn checked(field: &str, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn files_of(state: &super::State, id: &str) -> Result<Awake, ApiError> {
+pub(super) async fn files_of(state: &super::State, id: &str) -> Result<Awake, ApiError> {
     state
         .sandboxes
         .awake(&sandbox_id(id)?, UseKind::Files)
@@ -230,7 +230,10 @@ pub(super) async fn remove(
 /// Hands a body on, and reads the rest of one that nobody wants any more.
 ///
 /// A client that is still sending when the connection closes sees a broken pipe instead of the answer that says why.
-async fn pump(body: Body, parts: tokio::sync::mpsc::Sender<Result<bytes::Bytes, axum::Error>>) {
+pub(super) async fn pump(
+    body: Body,
+    parts: tokio::sync::mpsc::Sender<Result<bytes::Bytes, axum::Error>>,
+) {
     let mut body = body.into_data_stream();
     let mut unwanted = 0;
     while let Some(part) = body.next().await {

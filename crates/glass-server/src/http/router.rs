@@ -12,7 +12,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{auth, exec, files, meta, sandboxes, settings, snapshots, tasks, templates, terminal};
+use super::{
+    archive, auth, exec, files, meta, sandboxes, settings, snapshots, tasks, templates, terminal,
+};
 use crate::app::{Sandboxes, Tasks};
 use crate::error::ApiError;
 
@@ -76,6 +78,7 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(files::read, files::write))
         .routes(routes!(files::make_directory))
         .routes(routes!(files::move_file))
+        .routes(routes!(archive::export, archive::import))
         .routes(routes!(tasks::create, tasks::list))
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::events))

@@ -144,6 +144,7 @@ impl World {
             runtime: RuntimeKind::Sim,
             preview_domain: "preview.localhost".to_owned(),
             agents_dir: Some(self.dir.path().join("agents")),
+            program: None,
         };
         let memory = Arc::<Percent>::clone(&self.memory);
         Config::load(args, |_| None).unwrap().with_memory(memory)

@@ -10,14 +10,13 @@ use glass_server::RuntimeKind;
 
 use self::check::Check;
 use crate::cli::ServeArguments;
+use crate::command::serve;
 use crate::context::Context;
 use crate::failure::Failure;
 
-pub(crate) async fn run(
-    context: &Context,
-    arguments: &ServeArguments,
-) -> Result<ExitCode, Failure> {
-    let mut checks = checks(context, arguments).await;
+pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<ExitCode, Failure> {
+    let mut checks = checks(context, &arguments).await;
+    checks.extend(place::archive(serve::arguments(context, arguments)).await);
     checks.push(place::image(context));
     checks.extend(place::keys(context));
     if !context.printed_as_json(&serde_json::json!({ "checks": checks }))? {

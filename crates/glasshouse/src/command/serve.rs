@@ -24,14 +24,7 @@ pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<
     }
     log()?;
     raise_open_files();
-    let arguments = ServeArgs {
-        data: context.data().to_owned(),
-        listen: arguments.listen,
-        runtime: kind(arguments.runtime),
-        preview_domain: arguments.preview_domain,
-        agents_dir: arguments.agents,
-    };
-    let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
+    let arguments = self::arguments(context, arguments);
     let config =
         Config::load(arguments, variable).map_err(|errors| Failure::usage(errors.to_string()))?;
     let interrupt = stop_signal(SignalKind::interrupt())?;
@@ -59,6 +52,24 @@ pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<
     server.run(either(interrupt, terminate)).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the server is told.
+pub(super) fn arguments(context: &Context, arguments: ServeArguments) -> ServeArgs {
+    ServeArgs {
+        data: context.data().to_owned(),
+        listen: arguments.listen,
+        runtime: kind(arguments.runtime),
+        preview_domain: arguments.preview_domain,
+        agents_dir: arguments.agents,
+        // By this name it is the running program, also after an upgrade has put another file in its place.
+        program: Some("/proc/self/exe".into()),
+    }
+}
+
+/// A variable of the environment.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
 }
 
 /// Every preview, tunnel and gateway connection is an open file, and the usual soft limit of 1024 is a few sandboxes.

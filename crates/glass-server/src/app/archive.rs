@@ -1,0 +1,111 @@
+//! The archive as the life of a sandbox uses it: files go there when nobody wants them for long, and come back.
+
+use std::path::{Path, PathBuf};
+
+use glass_archive::{
+    Archive, ArchiveError, ArchiveRef, Archived, Disk, LocationError, Progress, Settings, Worker,
+};
+use glass_runtime::DiskFiles;
+use glass_store::Store;
+use glass_types::SandboxId;
+
+use crate::clock;
+use crate::error::ApiError;
+
+/// The encryption key, in the data directory. Whoever loses it loses the archive.
+const KEY: &str = "archive.key";
+
+/// The archive of this server.
+#[derive(Debug)]
+pub(crate) struct Archives {
+    archive: Archive,
+}
+
+impl Archives {
+    /// Checks the settings and asks nobody.
+    pub(crate) fn new(
+        settings: Settings,
+        data: &Path,
+        program: Option<PathBuf>,
+    ) -> Result<Self, LocationError> {
+        let worker = program.map_or(Worker::Thread, |path| Worker::Program {
+            path,
+            arguments: ["internal", "archive"].map(str::to_owned).into(),
+        });
+        Archive::new(settings, data.join(KEY), worker).map(|archive| Self { archive })
+    }
+
+    /// Archives the files of a sandbox that has no process. Once the name is in its row, the local files may go.
+    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
+    pub(crate) async fn store(
+        &self,
+        id: &SandboxId,
+        files: DiskFiles,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<Archived, ArchiveError> {
+        self.archive.store(id, disk(files), progress).await
+    }
+
+    /// Fills the disk that the runtime made with the files of an archive. When it answers they are checked and on
+    /// stable storage; until then the sandbox must not start from them.
+    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
+    pub(crate) async fn fetch(
+        &self,
+        archive: &ArchiveRef,
+        files: DiskFiles,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<(), ArchiveError> {
+        self.archive.fetch(archive, disk(files), progress).await
+    }
+
+    /// Reads all of an archive and checks it.
+    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
+    pub(crate) async fn verify(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
+        self.archive.verify(archive, |_| {}).await
+    }
+
+    /// Gives up an archive. Its space is freed by the next [`tidy`](Self::tidy).
+    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
+    pub(crate) async fn forget(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
+        self.archive.forget(archive).await
+    }
+
+    /// Tries whether the store can be written, read and cleaned up.
+    pub(crate) async fn check(&self) -> Result<(), ArchiveError> {
+        self.archive.check().await
+    }
+
+    /// Forgets what no row names and frees what nothing uses. Takes its time; the archive waits meanwhile.
+    pub(crate) async fn tidy(&self, store: &Store) -> Result<(), ApiError> {
+        let wanted = async || {
+            let rows = store.sandboxes().await?;
+            Ok::<_, ApiError>(
+                rows.into_iter()
+                    .filter_map(|row| row.archive?.parse().ok())
+                    .collect(),
+            )
+        };
+        match self.archive.tidy(wanted, clock::now() / 1000).await? {
+            Ok(tidied) => {
+                if tidied != glass_archive::Tidied::default() {
+                    tracing::info!(
+                        forgotten = tidied.forgotten,
+                        freed = tidied.freed,
+                        "the archive is tidy"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the archive could not be tidied; it is tried again")
+            }
+        }
+        Ok(())
+    }
+}
+
+fn disk(files: DiskFiles) -> Disk {
+    match files {
+        DiskFiles::Image(path) => Disk::Image(path),
+        DiskFiles::Directory(path) => Disk::Directory(path),
+    }
+}
