@@ -27,9 +27,10 @@ const ROOT: CapabilitySet = CapabilitySet::CHOWN
 
 /// No core dumps; open files as many as given, as far as the host allows.
 pub(crate) fn limit_resources(open_files: u32) -> io::Result<()> {
+    // One byte, not none: the kernel takes no limit for a program of the host to which it would hand a dump, but this.
     let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
+        current: Some(1),
+        maximum: Some(1),
     };
     rustix::process::setrlimit(Resource::Core, none)?;
     let wanted = u64::from(open_files);

@@ -4,9 +4,12 @@
 //! servers of this run share.
 
 mod bad_input;
+mod bombs;
+mod escape;
 mod first_app;
 mod harness;
 mod hot_reload;
+mod installs;
 mod leftovers;
 mod restart;
 mod sealed;
