@@ -263,7 +263,9 @@ impl Sandboxes {
             }
             return Err(error);
         }
-        driver.inner().is_open = true;
+        let mut inner = driver.inner();
+        inner.is_reclaimed = false;
+        inner.is_open = true;
         Ok(true)
     }
 

@@ -1,0 +1,29 @@
+//! Many sandboxes, random work, and somebody who kills whatever there is: afterwards the world equals the database and
+//! every file that was acknowledged is there.
+//!
+//! `GLASSHOUSE_SOAK_SANDBOXES` and `GLASSHOUSE_SOAK_SECONDS` make it larger, `GLASSHOUSE_SOAK_SEED` repeats the choices
+//! of a run, `GLASSHOUSE_CYCLES` runs all cycles of the cycle test.
+
+mod actions;
+mod chaos;
+mod client;
+mod cycles;
+#[path = "../e2e/harness.rs"]
+#[expect(
+    dead_code,
+    reason = "made for another suite; not all of it is needed here"
+)]
+mod harness;
+mod known;
+mod soak;
+mod world;
+
+use std::str::FromStr;
+
+/// What the environment says, or the usual.
+fn option<T: FromStr>(name: &str, usual: T) -> T {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
+}
