@@ -155,6 +155,7 @@ impl Config {
             RuntimeKind::Sim => 0,
         };
         let archives = Archives::new(self.archive.clone(), &self.data, self.program.clone())?;
+        let archives = Arc::new(archives);
         let agents = AgentRegistry::load(self.agents_dir.as_deref())?;
         agents
             .get(&self.default_agent)
@@ -181,6 +182,7 @@ impl Config {
             self.memory,
             metrics.clone(),
             Settings::load(store.clone()).await?,
+            Arc::clone(&archives),
             tracker.clone(),
             shutdown.clone(),
         ));
@@ -216,7 +218,7 @@ impl Config {
             edge,
             sandboxes,
             tasks,
-            archives: Arc::new(archives),
+            archives,
             store,
             ready,
             tracker,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use glass_archive::{
-    Archive, ArchiveError, ArchiveRef, Archived, Disk, LocationError, Progress, Settings, Worker,
+    Archive, ArchiveError, ArchiveRef, Archived, Disk, LocationError, Settings, Worker,
 };
 use glass_runtime::DiskFiles;
 use glass_store::Store;
@@ -36,38 +36,22 @@ impl Archives {
     }
 
     /// Archives the files of a sandbox that has no process. Once the name is in its row, the local files may go.
-    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
     pub(crate) async fn store(
         &self,
         id: &SandboxId,
         files: DiskFiles,
-        progress: impl FnMut(Progress) + Send,
     ) -> Result<Archived, ArchiveError> {
-        self.archive.store(id, disk(files), progress).await
+        self.archive.store(id, disk(files), |_| {}).await
     }
 
     /// Fills the disk that the runtime made with the files of an archive. When it answers they are checked and on
     /// stable storage; until then the sandbox must not start from them.
-    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
     pub(crate) async fn fetch(
         &self,
         archive: &ArchiveRef,
         files: DiskFiles,
-        progress: impl FnMut(Progress) + Send,
     ) -> Result<(), ArchiveError> {
-        self.archive.fetch(archive, disk(files), progress).await
-    }
-
-    /// Reads all of an archive and checks it.
-    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
-    pub(crate) async fn verify(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
-        self.archive.verify(archive, |_| {}).await
-    }
-
-    /// Gives up an archive. Its space is freed by the next [`tidy`](Self::tidy).
-    #[expect(dead_code, reason = "the driver of a sandbox will call it")]
-    pub(crate) async fn forget(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
-        self.archive.forget(archive).await
+        self.archive.fetch(archive, disk(files), |_| {}).await
     }
 
     /// Tries whether the store can be written, read and cleaned up.

@@ -43,7 +43,7 @@ pub(crate) use wake::WakeStep;
 use rest::event;
 
 use super::memory::{Admission, HostMemory};
-use super::{Previews, Settings, validate};
+use super::{Archives, Previews, Settings, validate};
 use crate::clock;
 use crate::error::ApiError;
 use crate::metrics::{Metrics, Operation};
@@ -66,6 +66,7 @@ pub(crate) struct Sandboxes {
     relief: tokio::sync::Mutex<()>,
     metrics: Metrics,
     settings: Settings,
+    archives: Arc<Archives>,
     /// Held while a row and its driver are edited, so that both see edits in the same order.
     editing: tokio::sync::Mutex<()>,
     tracker: TaskTracker,
@@ -83,6 +84,7 @@ impl Sandboxes {
         memory: Arc<dyn HostMemory>,
         metrics: Metrics,
         settings: Settings,
+        archives: Arc<Archives>,
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
@@ -98,6 +100,7 @@ impl Sandboxes {
             relief: tokio::sync::Mutex::default(),
             metrics,
             settings,
+            archives,
             editing: tokio::sync::Mutex::default(),
             tracker,
             shutdown,

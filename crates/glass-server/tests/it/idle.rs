@@ -40,7 +40,7 @@ async fn an_idle_sandbox_freezes_then_stops_and_keeps_its_files() {
         let client = world.client();
         let id = sandbox(
             &client,
-            json!({ "freeze_after_ms": 50, "stop_after_ms": "never", "archive_after_ms": 1 }),
+            json!({ "freeze_after_ms": 50, "stop_after_ms": "never", "archive_after_ms": "never" }),
         )
         .await;
         client.exec(&id, "echo kept > note").await;

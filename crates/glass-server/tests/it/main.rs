@@ -6,6 +6,7 @@
 
 mod agent;
 mod app;
+mod archives;
 mod auth;
 mod bad_input;
 mod client;

@@ -3,19 +3,71 @@
 use std::sync::Arc;
 
 use glass_api::{Code, Problem};
+use glass_archive::ArchiveRef;
+use glass_runtime::DiskFiles;
+use glass_store::{ArchiveChange, SandboxRow, Shift};
+use glass_types::SandboxState;
+use serde_json::json;
 
 use super::Sandboxes;
 use super::driver::Driver;
+use super::rest::event;
 use crate::error::ApiError;
 
 impl Sandboxes {
-    /// Whether there is an archive to move files to. Until there is, idle sandboxes stay stopped.
+    /// Whether files can go to the archive. A docker daemon keeps them where the server cannot read them.
     pub(super) fn can_archive(&self) -> bool {
-        false
+        self.runtime.name() != "docker"
     }
 
+    /// Moves the files of a stopped sandbox into the archive, in our turn. They are here until the archive has given all
+    /// of them back and the row has their name.
     pub(super) async fn move_to_archive(&self, driver: &Arc<Driver>) -> Result<(), ApiError> {
-        let detail = format!("there is no archive for the files of sandbox {}", driver.id);
-        Err(Problem::new(Code::HostUnsupported, detail).into())
+        let files = self.files_of(driver).await?;
+        let archived = self.archives.store(&driver.id, files).await?;
+        let shift = Shift {
+            archive: ArchiveChange::Set(archived.archive.to_string()),
+            ..self.move_of(driver, SandboxState::Stopped, SandboxState::Archived)
+        };
+        let data = json!({ "bytes": archived.bytes, "added": archived.added });
+        self.shift(driver, shift.telling(event("archived", data)))
+            .await?;
+        // Killed before this is done, the reconciler does it.
+        Ok(self.runtime.destroy(&driver.id).await?)
+    }
+
+    /// Fills the new disk of a sandbox with its files in the archive, if they are there, in our turn and before it is
+    /// started.
+    pub(super) async fn fetch_from_archive(
+        &self,
+        driver: &Arc<Driver>,
+        row: &SandboxRow,
+    ) -> Result<(), ApiError> {
+        let Some(name) = &row.archive else {
+            return Ok(());
+        };
+        let archive: ArchiveRef = name
+            .parse()
+            .map_err(|reason: String| Problem::new(Code::Internal, reason))?;
+        let files = self.files_of(driver).await?;
+        self.archives.fetch(&archive, files).await?;
+        // Before anything in it runs: fetched a second time, they would take the place of what it wrote.
+        let shift = Shift {
+            archive: ArchiveChange::Clear,
+            ..self.move_of(driver, SandboxState::Creating, SandboxState::Creating)
+        };
+        self.shift(driver, shift).await
+        // Nobody names the archive any more, so the next tidying forgets it.
+    }
+
+    async fn files_of(&self, driver: &Driver) -> Result<DiskFiles, ApiError> {
+        self.runtime.disk(&driver.id).await?.ok_or_else(|| {
+            let detail = format!(
+                "the files of sandbox {} cannot be archived: the {} runtime keeps them where the server cannot read them",
+                driver.id,
+                self.runtime.name()
+            );
+            ApiError(Problem::new(Code::HostUnsupported, detail))
+        })
     }
 }

@@ -31,6 +31,7 @@ impl Sandboxes {
         };
         let spec = spec(row, &image, self.gateway.egress(), self.gateway_port);
         self.runtime.create(&spec).await?;
+        self.fetch_from_archive(driver, row).await?;
         // Bound before the start, so that the guest's first connection finds it.
         self.attach_gateway(driver).await?;
         self.runtime.start(&spec).await?;
