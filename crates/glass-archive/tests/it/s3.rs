@@ -36,7 +36,7 @@ impl Moto {
         );
         let script = "import sys, threading\n\
                       from moto.server import ThreadedMotoServer\n\
-                      server = ThreadedMotoServer(ip_address='127.0.0.1', port=0)\n\
+                      server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)\n\
                       server.start()\n\
                       print(server.get_host_and_port()[1], flush=True)\n\
                       sys.stdin.read()\n";
