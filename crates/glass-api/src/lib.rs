@@ -18,7 +18,9 @@ mod template;
 pub use agent::{AgentList, AgentView, ModelView};
 pub use exec::{ExecChunk, ExecCommand, ExecParams, ExecView, TerminalMessage};
 pub use file::{FileKind, FileList, FileView, ImportView, MoveParams};
-pub use glass_types::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
+pub use glass_types::{
+    After, DiffView, EndReason, Event, IdlePolicy, IdleWish, PlanEntry, ToolStatus,
+};
 pub use image::{ImageList, ImageView};
 pub use problem::{Code, FieldError, Problem};
 pub use sandbox::{

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod keep;
+mod rest;
 
 pub(crate) use keep::{
     ForkArguments, SaveArguments, SnapshotCommand, TakeArguments, TemplateCommand,
 };
+pub(crate) use rest::{KeepaliveArguments, PolicyArguments, SetArguments, SettingsArguments};
 
 /// Describe an app; watch a coding agent build it in a sandbox of its own; use it at its own URL.
 #[derive(Debug, Parser)]
@@ -85,6 +87,16 @@ pub(crate) enum Command {
     Stop(Sandboxes),
     /// Start stopped sandboxes
     Start(Sandboxes),
+    /// Take the CPU from sandboxes; their next use gives it back
+    Freeze(Sandboxes),
+    /// Keep a sandbox from resting for a while
+    Keepalive(KeepaliveArguments),
+    /// Change when a sandbox rests, who sees it, and its labels
+    Set(SetArguments),
+    /// Show what sandboxes use, who uses them, and what becomes of them next
+    Stats(Sandboxes),
+    /// Show or change the settings of the server
+    Settings(SettingsArguments),
     /// Remove sandboxes and their files
     Rm(RmArguments),
     /// Make a new sandbox with the files that another has now

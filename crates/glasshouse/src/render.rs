@@ -10,7 +10,7 @@ mod style;
 mod table;
 mod turn;
 
-pub(crate) use age::age;
+pub(crate) use age::{age, span_ms};
 pub(crate) use out::Out;
 pub(crate) use progress::{Spinner, byte_bar};
 pub(crate) use steps::Steps;

@@ -51,9 +51,7 @@ async fn an_idle_sandbox_freezes_then_stops_and_keeps_its_files() {
         let place = format!("/v1/sandboxes/{id}");
         assert_eq!(client.patch(&place, patch).await.status, 200);
         becomes(&client, &id, "stopped").await;
-        let note = world
-            .data()
-            .join(format!("runtime/sandboxes/{id}/home/workspace/note"));
+        let note = world.workspace(&id).join("note");
         assert!(note.exists(), "idle time removes no file");
         eventually("it has no process", async || {
             let there = world.runtime().list().await.unwrap();
@@ -115,8 +113,7 @@ async fn whoever_uses_a_sandbox_keeps_it_awake() {
             }
             // And what does not use one any more does not keep it.
             for id in [&exec, &stream, &turn] {
-                let workspace = format!("runtime/sandboxes/{id}/home/workspace/go");
-                std::fs::write(world.data().join(workspace), "").unwrap();
+                std::fs::write(world.workspace(id).join("go"), "").unwrap();
             }
         };
         let (answer, ()) = tokio::join!(waiting, looking);

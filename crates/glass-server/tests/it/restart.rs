@@ -5,7 +5,9 @@ use glass_store::{Shift, Store};
 use glass_types::SandboxState;
 use serde_json::json;
 
-use crate::world::{World, within};
+use crate::idle::{becomes, freezing, sandbox, state};
+use crate::rests::told;
+use crate::world::{World, eventually, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sandboxes_and_tasks_outlive_the_server() {
@@ -68,10 +70,7 @@ async fn a_running_task_goes_on_without_the_server() {
                 within(5, "the stop", world.stop()).await;
             }
             // The agent goes on meanwhile.
-            let home = world
-                .data()
-                .join(format!("runtime/sandboxes/{id}/home/workspace"));
-            std::fs::write(home.join("go"), "").unwrap();
+            std::fs::write(world.workspace(&id).join("go"), "").unwrap();
             world.start().await;
             let client = world.client();
             let rest = client.events(&task, seen.id).await.rest().await;
@@ -130,8 +129,8 @@ async fn what_a_crash_left_half_done_is_finished() {
         world.start().await;
         let client = world.client();
         for id in [&creating, &gone, &lost] {
-            let view = client.get(&format!("/v1/sandboxes/{id}")).await;
-            assert_eq!(view.json["state"], "running", "{view:?}");
+            // Ready does not wait for starts.
+            becomes(&client, id, "running").await;
             assert_eq!(client.exec(id, "true").await["exit_code"], 0);
         }
         for id in [&destroying, &stray] {
@@ -148,6 +147,166 @@ async fn what_a_crash_left_half_done_is_finished() {
         );
         let view = client.get(&format!("/v1/sandboxes/{stopping}")).await;
         assert_eq!(view.json["state"], "stopped");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rest_that_was_cut_in_the_middle_is_ended_or_taken_back() {
+    World::run(async |world| {
+        let client = world.client();
+        let [freezing, thawing, dead, dead_frozen] = [
+            client.sandbox().await,
+            client.sandbox().await,
+            client.sandbox().await,
+            client.sandbox().await,
+        ];
+        client.exec(&freezing, "echo kept > note").await;
+        world.kill().await;
+        let (store, runtime) = (world.store().await, world.runtime());
+        let (running, frozen) = (SandboxState::Running, SandboxState::Frozen);
+        for id in [&freezing, &dead_frozen] {
+            let shift = Shift::new(running, frozen);
+            let moved = store.shift_sandbox(&id.parse().unwrap(), &shift).await;
+            assert!(moved.unwrap());
+        }
+        drop(store);
+        runtime.freeze(&thawing.parse().unwrap()).await.unwrap();
+        let grace = std::time::Duration::ZERO;
+        for id in [&dead, &dead_frozen] {
+            runtime.stop(&id.parse().unwrap(), grace).await.unwrap();
+        }
+        world.start().await;
+        let client = world.client();
+        let activity = async |id: &str| {
+            let all = runtime.list().await.unwrap();
+            all.into_iter()
+                .find(|status| status.id.as_str() == id)
+                .map(|status| status.activity)
+        };
+        assert_eq!(state(&client, &freezing).await, "frozen");
+        assert_eq!(activity(&freezing).await, Some(Activity::Frozen));
+        assert_eq!(client.exec(&freezing, "cat note").await["stdout"], "kept\n");
+        assert_eq!(state(&client, &thawing).await, "running");
+        assert_eq!(activity(&thawing).await, Some(Activity::Running));
+        becomes(&client, &dead, "running").await;
+        assert_eq!(told(world, &dead).await, ["died", "restarted"]);
+        // Nobody used it, so nobody needs it now.
+        assert_eq!(state(&client, &dead_frozen).await, "stopped");
+        for id in [&thawing, &dead, &dead_frozen] {
+            assert_eq!(client.exec(id, "true").await["exit_code"], 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_any_rest_or_wake_leaves_a_sandbox_that_wakes() {
+    World::run(async |world| {
+        let faults = world.faults();
+        for operation in ["freeze", "thaw", "stop", "start"] {
+            let client = world.client();
+            let id = sandbox(&client, json!({})).await;
+            client.exec(&id, "echo kept > note").await;
+            let place = format!("/v1/sandboxes/{id}");
+            match operation {
+                "thaw" => drop(client.act(&format!("{place}/freeze")).await),
+                "start" => drop(client.act(&format!("{place}/stop")).await),
+                _ => {}
+            }
+            let before = faults.calls(operation);
+            faults.hold(operation);
+            let verb = if operation == "thaw" {
+                "start"
+            } else {
+                operation
+            };
+            let path = format!("{place}/{verb}");
+            let asked = client.act(&path);
+            let killed = async {
+                eventually("it is in the middle", async || {
+                    faults.calls(operation) > before
+                })
+                .await;
+            };
+            tokio::select! {
+                _ = asked => panic!("{operation} was not held"),
+                () = killed => {}
+            }
+            drop(client);
+            world.kill().await;
+            faults.release(operation);
+            world.start().await;
+            let client = world.client();
+            assert_eq!(
+                client.exec(&id, "cat note").await["stdout"],
+                "kept\n",
+                "{operation}"
+            );
+            assert_eq!(state(&client, &id).await, "running", "{operation}");
+            assert_eq!(client.delete(&place).await.status, 204);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_time_goes_on_over_a_restart_but_not_for_a_turn() {
+    World::run(async |world| {
+        let client = world.client();
+        let hour = json!({ "freeze_after_ms": 3_600_000, "stop_after_ms": "never" });
+        let [old, young, at_work] = [
+            sandbox(&client, hour.clone()).await,
+            sandbox(&client, hour.clone()).await,
+            sandbox(&client, hour).await,
+        ];
+        let task = client.task(&at_work, "wait for go").await;
+        client.events(&task, None).await.until("waiting").await;
+        let used = client.get(&format!("/v1/sandboxes/{young}")).await.json["last_used_at"].clone();
+        world.stop().await;
+        let store = world.store().await;
+        let row = store
+            .sandbox(&young.parse().unwrap())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            json!(row.last_used_at),
+            used,
+            "a server that stops writes it down"
+        );
+        let long_ago = row.last_used_at - 2 * 3_600_000;
+        let uses = [&old, &at_work].map(|id| (id.parse().unwrap(), long_ago));
+        store.note_uses(&uses).await.unwrap();
+        drop(store);
+        world.start().await;
+        let client = world.client();
+        becomes(&client, &old, "frozen").await;
+        let other = sandbox(&client, freezing()).await;
+        becomes(&client, &other, "frozen").await;
+        assert_eq!(state(&client, &young).await, "running");
+        assert_eq!(state(&client, &at_work).await, "running");
+        std::fs::write(world.workspace(&at_work).join("go"), "").unwrap();
+        assert_eq!(client.ended(&task).await["status"], "succeeded");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_carries_no_id_of_ours_is_left_alone() {
+    World::run(async |world| {
+        let client = world.client();
+        let id = client.sandbox().await;
+        let foreign = world.data().join("runtime/sandboxes/Not_One_Of_Ours");
+        std::fs::create_dir(&foreign).unwrap();
+        world.stop().await;
+        let stray = glass_types::SandboxId::random();
+        let dir = world.data().join(format!("runtime/sandboxes/{stray}"));
+        std::fs::create_dir_all(dir.join("disk/home")).unwrap();
+        world.start().await;
+        assert!(!dir.exists(), "a sandbox that no row knows is removed");
+        assert!(foreign.exists());
+        assert_eq!(world.client().exec(&id, "true").await["exit_code"], 0);
     })
     .await;
 }

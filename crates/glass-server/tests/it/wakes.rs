@@ -166,8 +166,7 @@ async fn what_is_in_use_is_not_frozen_by_command_and_says_by_whom() {
                 .is_problem(409, "state_conflict")
                 .says("1 exec")
                 .advises("glasshouse stop");
-            let go = format!("runtime/sandboxes/{id}/home/workspace/go");
-            std::fs::write(world.data().join(go), "").unwrap();
+            std::fs::write(world.workspace(&id).join("go"), "").unwrap();
         };
         tokio::join!(running, looking);
         for _ in 0..2 {

@@ -163,6 +163,12 @@ impl World {
         &self.data
     }
 
+    /// The workspace of a sandbox, as it lies on disk.
+    pub(crate) fn workspace(&self, id: &str) -> PathBuf {
+        self.data
+            .join(format!("runtime/sandboxes/{id}/disk/home/workspace"))
+    }
+
     pub(crate) fn token(&self) -> String {
         let text = std::fs::read_to_string(self.data.join("token")).unwrap();
         text.trim().to_owned()

@@ -1,4 +1,4 @@
-//! `glasshouse stop` and `glasshouse start`
+//! `glasshouse stop`, `glasshouse start` and `glasshouse freeze`
 
 use std::process::ExitCode;
 
@@ -15,6 +15,10 @@ pub(crate) async fn stop(context: &Context, arguments: Sandboxes) -> Result<Exit
 
 pub(crate) async fn start(context: &Context, arguments: Sandboxes) -> Result<ExitCode, Failure> {
     change(context, arguments, "start").await
+}
+
+pub(crate) async fn freeze(context: &Context, arguments: Sandboxes) -> Result<ExitCode, Failure> {
+    change(context, arguments, "freeze").await
 }
 
 async fn change(context: &Context, arguments: Sandboxes, verb: &str) -> Result<ExitCode, Failure> {

@@ -12,6 +12,11 @@ pub(crate) fn age(created_at: i64) -> String {
     span(now.saturating_sub(created_at) / 1000)
 }
 
+/// A time in milliseconds, in one unit.
+pub(crate) fn span_ms(ms: u64) -> String {
+    span(i64::try_from(ms / 1000).unwrap_or(i64::MAX))
+}
+
 fn span(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{}s", seconds.max(0)),
