@@ -42,6 +42,8 @@ pub(super) enum Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Commands {
     pub(super) kind: AppKind,
+    /// The recipe's name.
+    pub(super) framework: Option<&'static str>,
     pub(super) install: Option<String>,
     pub(super) build: Option<String>,
     pub(super) web: Option<String>,
@@ -56,6 +58,7 @@ impl Commands {
     fn web(kind: AppKind, install: Option<String>, command: String) -> Plan {
         Plan::Commands(Self {
             kind,
+            framework: None,
             install,
             build: None,
             web: Some(command),
@@ -96,6 +99,7 @@ fn of_manifest(manifest: Manifest) -> Plan {
     let workers = manifest.workers.into_iter();
     Plan::Commands(Commands {
         kind: AppKind::Manifest,
+        framework: None,
         install: None,
         build: manifest.build.map(|build| build.command),
         web,

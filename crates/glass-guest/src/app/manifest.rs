@@ -77,12 +77,7 @@ impl Manifest {
             return Err(("workers".to_owned(), "must be 16 at most"));
         }
         for (name, worker) in &self.workers {
-            let is_name = (1..=32).contains(&name.len())
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-                && !matches!(name.as_str(), "web" | "build" | "install");
-            if !is_name {
+            if !is_process(name) || matches!(name.as_str(), "web" | "build" | "install") {
                 return Err((
                     format!("workers.{name}"),
                     "a worker's name is 1 to 32 of a-z, 0-9 and -, and not web, build or install",
@@ -92,6 +87,12 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Whether a process may be called so. Its log is a file with this name.
+pub(super) fn is_process(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&name.len()) && name.bytes().all(is_fine)
 }
 
 /// The line on which the last part of a dotted field stands, found beneath the parts before it.

@@ -1,17 +1,21 @@
 //! The methods of `glasshouse.App`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::Stream;
-use glass_guest_protocol::app::{AppLogLine, AppLogsRequest};
+use glass_guest_protocol::app::{
+    AppEvent, AppEventsRequest, AppLogLine, AppLogsRequest, AppProcessRequest,
+};
 use glass_guest_protocol::connect::{Empty, RpcError};
 use http::Request;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use super::App;
 use crate::guest::Guest;
 use crate::reply::{self, Reply};
-use crate::server;
+use crate::{fault, server};
 
 pub(crate) async fn call(
     guest: &Guest,
@@ -41,6 +45,19 @@ pub(crate) async fn call(
             let wanted: AppLogsRequest = reply::enveloped(request).await?;
             Ok(reply::stream(lines(Arc::clone(&guest.app), wanted)))
         }
+        "Events" => {
+            let wanted: AppEventsRequest = reply::enveloped(request).await?;
+            Ok(reply::stream(events(Arc::clone(&guest.app), wanted)))
+        }
+        "Process" => {
+            let wanted: AppProcessRequest = reply::unary(request).await?;
+            let app = Arc::clone(&guest.app);
+            // In a task of its own: a client that goes away must not leave it half done.
+            let process = tokio::spawn(async move { app.order(&wanted.name, wanted.action).await })
+                .await
+                .map_err(|error| fault::internal(error.to_string()))??;
+            Ok(reply::json(&process))
+        }
         "Restart" => {
             let Empty {} = reply::unary(request).await?;
             guest.app.restart.notify_one();
@@ -54,23 +71,49 @@ fn lines(
     app: Arc<App>,
     wanted: AppLogsRequest,
 ) -> impl Stream<Item = Result<AppLogLine, RpcError>> + Send {
-    let from = wanted.from.unwrap_or(0);
-    let receiver = app.logs.subscribe();
-    futures::stream::unfold((app, wanted, from, receiver), |state| async move {
-        let (app, wanted, mut from, mut receiver) = state;
-        loop {
-            receiver.borrow_and_update();
-            match app.logs.next(wanted.process.as_deref(), from) {
-                Ok(line) => {
-                    let next = line.number + 1;
-                    return Some((Ok(line), (app, wanted, next, receiver)));
-                }
-                Err(next) => from = from.max(next),
-            }
-            if !wanted.follow {
-                return None;
-            }
-            receiver.changed().await.ok()?;
-        }
+    let (from, follow) = (wanted.from.unwrap_or(0), wanted.follow);
+    let added = app.logs.subscribe();
+    pages(from, follow, added, move |from| {
+        app.logs.read(wanted.process.as_deref(), from)
     })
+}
+
+fn events(
+    app: Arc<App>,
+    wanted: AppEventsRequest,
+) -> impl Stream<Item = Result<AppEvent, RpcError>> + Send {
+    let (from, follow) = (wanted.from.unwrap_or(0), wanted.follow);
+    let added = app.events.subscribe();
+    pages(from, follow, added, move |from| app.events.read(from))
+}
+
+/// What there is from a number on, page by page, then what is added.
+fn pages<T: Send>(
+    from: u64,
+    follow: bool,
+    added: watch::Receiver<u64>,
+    read: impl Fn(u64) -> (Vec<T>, u64) + Send,
+) -> impl Stream<Item = Result<T, RpcError>> + Send {
+    let state = (from, added, read, VecDeque::new());
+    futures::stream::unfold(
+        state,
+        move |(mut from, mut added, read, mut page)| async move {
+            loop {
+                if let Some(item) = page.pop_front() {
+                    return Some((Ok(item), (from, added, read, page)));
+                }
+                // The number is marked as seen before the read, so that what is added in between is not missed.
+                added.borrow_and_update();
+                let (items, next) = read(from);
+                let is_end = next == from;
+                (page, from) = (items.into(), next);
+                if is_end {
+                    if !follow {
+                        return None;
+                    }
+                    added.changed().await.ok()?;
+                }
+            }
+        },
+    )
 }

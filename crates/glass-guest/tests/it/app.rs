@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::harness::{Guest, LONG};
 
 /// Waits until the status is as wanted.
-async fn until(guest: &Guest, wanted: impl Fn(&AppStatus) -> bool) -> AppStatus {
+pub(crate) async fn until(guest: &Guest, wanted: impl Fn(&AppStatus) -> bool) -> AppStatus {
     let mut seen = Vec::new();
     let wait = async {
         let mut statuses = guest.client.watch_app().await.unwrap();
@@ -26,12 +26,12 @@ async fn until(guest: &Guest, wanted: impl Fn(&AppStatus) -> bool) -> AppStatus 
     result.unwrap_or_else(|_| panic!("{seen:#?}"))
 }
 
-async fn running(guest: &Guest) -> AppStatus {
+pub(crate) async fn running(guest: &Guest) -> AppStatus {
     until(guest, |status| status.state == AppState::Running).await
 }
 
 /// A request over a connection of its own; head and body of the answer.
-async fn request(port: u16, text: &str) -> (String, Vec<u8>) {
+pub(crate) async fn request(port: u16, text: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (line, headers) = text.split_once('\n').unwrap_or((text, ""));
     let request = format!(
@@ -49,7 +49,7 @@ async fn request(port: u16, text: &str) -> (String, Vec<u8>) {
     (head.to_lowercase(), answer[end + 4..].to_vec())
 }
 
-const SERVER: &str = "import http.server, os
+pub(crate) const SERVER: &str = "import http.server, os
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers()

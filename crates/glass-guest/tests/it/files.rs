@@ -119,6 +119,7 @@ async fn nothing_outside_the_home_is_reached() {
             std::fs::read_dir(guest.state())
                 .unwrap()
                 .filter(|entry| entry.as_ref().unwrap().file_name() != "agents"
+                    && entry.as_ref().unwrap().file_name() != "app"
                     && entry.as_ref().unwrap().file_name() != "secret")
                 .count(),
             0,

@@ -9,4 +9,5 @@ mod gateway;
 mod harness;
 mod ports;
 mod processes;
+mod supervision;
 mod tunnel;
