@@ -5,17 +5,20 @@
 #![deny(missing_docs)]
 
 mod agent;
+mod app;
 mod exec;
 mod file;
 mod image;
 mod problem;
 mod sandbox;
+mod sandbox_event;
 mod settings;
 mod snapshot;
 mod task;
 mod template;
 
 pub use agent::{AgentList, AgentView, ModelView};
+pub use app::{AppHealthView, AppProcessView, AppView, LogLine};
 pub use exec::{ExecChunk, ExecCommand, ExecParams, ExecView, TerminalMessage};
 pub use file::{FileKind, FileList, FileView, ImportView, MoveParams};
 pub use glass_types::{
@@ -24,10 +27,10 @@ pub use glass_types::{
 pub use image::{ImageList, ImageView};
 pub use problem::{Code, FieldError, Problem};
 pub use sandbox::{
-    AppProcessView, AppView, CreateParams, KeepaliveParams, KeepaliveView, LimitsParams,
-    LimitsView, LogLine, NextRestView, PortList, PortView, SandboxList, SandboxPatch, SandboxView,
-    StatsView,
+    CreateParams, KeepaliveParams, KeepaliveView, LimitsParams, LimitsView, NextRestView, PortList,
+    PortView, SandboxList, SandboxPatch, SandboxView, StatsView,
 };
+pub use sandbox_event::{SandboxEventList, SandboxEventView};
 pub use settings::{SettingsParams, SettingsView};
 pub use snapshot::{ForkParams, RestoreParams, SnapshotList, SnapshotParams, SnapshotView};
 pub use task::{EventView, TaskList, TaskParams, TaskView};

@@ -94,6 +94,8 @@ impl StoreError {
 pub struct Store {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    /// Changes with every event of a sandbox.
+    sandbox_events: tokio::sync::watch::Sender<u64>,
 }
 
 impl Store {
@@ -112,7 +114,11 @@ impl Store {
             .await
             .map_err(failed)?;
         let reader = connect(path, 4).await.map_err(failed)?;
-        Ok(Self { writer, reader })
+        Ok(Self {
+            writer,
+            reader,
+            sandbox_events: tokio::sync::watch::Sender::new(0),
+        })
     }
 
     /// Has every statement reported from now on: how long it took and whether it succeeded. To be called before the

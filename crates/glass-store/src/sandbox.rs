@@ -347,6 +347,9 @@ impl Store {
             .commit()
             .await
             .map_err(failed("change a sandbox"))?;
+        if was && shift.event.is_some() {
+            self.sandbox_events_changed();
+        }
         Ok(was)
     }
 
@@ -462,6 +465,8 @@ impl Store {
     /// When the database refuses.
     pub async fn delete_sandbox(&self, id: &SandboxId) -> Result<bool, StoreError> {
         let delete = Entity::delete_by_id(id.as_str()).exec(&self.writer).await;
+        // Its events are gone, too: who follows them looks again.
+        self.sandbox_events_changed();
         Ok(delete
             .map_err(StoreError::query("remove a sandbox"))?
             .rows_affected

@@ -7,6 +7,7 @@ use sea_orm::{
     TransactionTrait,
 };
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::entity::sandbox_event::{ActiveModel, Column, Entity, Model};
 use crate::{Millis, Store, StoreError, from_json, from_word, to_json};
@@ -111,7 +112,54 @@ impl Store {
         transaction
             .commit()
             .await
-            .map_err(failed("write an event of a sandbox"))
+            .map_err(failed("write an event of a sandbox"))?;
+        self.sandbox_events_changed();
+        Ok(())
+    }
+
+    /// The same, unless the last event of this kind says that it was noted before. Says whether it was noted now.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn append_sandbox_event_unless(
+        &self,
+        sandbox: &SandboxId,
+        event: &NewSandboxEvent,
+        was_noted: impl FnOnce(&SandboxEventRow) -> bool + Send,
+    ) -> Result<bool, StoreError> {
+        let failed = |source| StoreError::query("write an event of a sandbox")(source);
+        let transaction = self.writer.begin().await.map_err(failed)?;
+        let last = last(&transaction, sandbox, event.kind).await?;
+        if last.as_ref().is_some_and(was_noted) {
+            transaction.rollback().await.map_err(failed)?;
+            return Ok(false);
+        }
+        append(&transaction, sandbox, event).await?;
+        transaction.commit().await.map_err(failed)?;
+        self.sandbox_events_changed();
+        Ok(true)
+    }
+
+    /// The last event of one kind.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn last_sandbox_event(
+        &self,
+        sandbox: &SandboxId,
+        kind: &str,
+    ) -> Result<Option<SandboxEventRow>, StoreError> {
+        last(&self.reader, sandbox, kind).await
+    }
+
+    /// Changes whenever an event of any sandbox has been written, or a sandbox has been removed.
+    #[must_use]
+    pub fn watch_sandbox_events(&self) -> watch::Receiver<u64> {
+        self.sandbox_events.subscribe()
+    }
+
+    pub(crate) fn sandbox_events_changed(&self) {
+        self.sandbox_events.send_modify(|count| *count += 1);
     }
 
     /// At most `limit` events of a sandbox after the one with number `after`, in order.
@@ -134,4 +182,19 @@ impl Store {
             .map_err(StoreError::query("read the events of a sandbox"))?;
         rows.into_iter().map(SandboxEventRow::from_model).collect()
     }
+}
+
+async fn last(
+    connection: &impl ConnectionTrait,
+    sandbox: &SandboxId,
+    kind: &str,
+) -> Result<Option<SandboxEventRow>, StoreError> {
+    let model = Entity::find()
+        .filter(Column::Sandbox.eq(sandbox.as_str()))
+        .filter(Column::Kind.eq(kind))
+        .order_by_desc(Column::Number)
+        .one(connection)
+        .await
+        .map_err(StoreError::query("read the events of a sandbox"))?;
+    model.map(SandboxEventRow::from_model).transpose()
 }

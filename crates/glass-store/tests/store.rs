@@ -462,3 +462,30 @@ async fn what_sandboxes_of_a_template_use_is_known() {
     assert_eq!(of(Some("other")).await.unwrap(), None);
     assert_eq!(of(None).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn an_event_of_a_sandbox_is_noted_once_and_wakes_who_follows() {
+    let fixture = fixture().await;
+    let store = &fixture.store;
+    let row = sandbox();
+    store.insert_sandbox(&row).await.unwrap();
+    let mut changed = store.watch_sandbox_events();
+    let event = NewSandboxEvent {
+        kind: "app_crashed",
+        data: serde_json::json!({"number": 1}),
+        at: 5,
+    };
+    let id = &row.id;
+    let again = |last: &glass_store::SandboxEventRow| last.data == event.data;
+    let noted = store.append_sandbox_event_unless(id, &event, again).await;
+    assert!(noted.unwrap() && changed.has_changed().unwrap());
+    changed.borrow_and_update();
+    let noted = store.append_sandbox_event_unless(id, &event, again).await;
+    assert!(!noted.unwrap(), "the same was noted before");
+    assert!(!changed.has_changed().unwrap());
+    let last = store.last_sandbox_event(id, "app_crashed").await.unwrap();
+    assert_eq!(last.unwrap().at, 5);
+    assert_eq!(store.last_sandbox_event(id, "died").await.unwrap(), None);
+    store.delete_sandbox(id).await.unwrap();
+    assert!(changed.has_changed().unwrap(), "who follows hears of the end");
+}

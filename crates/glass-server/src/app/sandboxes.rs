@@ -5,6 +5,7 @@
 
 mod archive;
 mod bring_up;
+mod crashes;
 mod death;
 mod driver;
 mod edit;

@@ -35,6 +35,8 @@ refusals! {
     Settings: InvalidJson InvalidInput TooLarge DiskFull;
     /// Of what asks the guest of a sandbox.
     Guest: SandboxNotFound InvalidInput StateConflict SandboxUnavailable;
+    Process: SandboxNotFound InvalidInput StateConflict SandboxUnavailable;
+    Events: SandboxNotFound InvalidInput;
     Exec: InvalidJson InvalidInput TooLarge SandboxNotFound StateConflict CommandNotStarted DiskFull SandboxUnavailable;
     ReadFile: SandboxNotFound FileNotFound InvalidInput StateConflict SandboxUnavailable;
     WriteFile: SandboxNotFound FileNotFound InvalidInput StateConflict AlreadyExists DiskFull SandboxUnavailable;

@@ -13,7 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    archive, auth, exec, files, meta, sandboxes, settings, snapshots, tasks, templates, terminal,
+    archive, auth, exec, files, meta, processes, sandbox_events, sandboxes, settings, snapshots,
+    tasks, templates, terminal,
 };
 use crate::app::{Sandboxes, Tasks};
 use crate::error::ApiError;
@@ -43,6 +44,7 @@ pub(crate) struct State {
         glass_api::EventView,
         glass_api::ExecChunk,
         glass_api::LogLine,
+        glass_api::SandboxEventView,
         glass_api::TerminalMessage
     )),
     security(("token" = []))
@@ -68,9 +70,11 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(sandboxes::keepalive))
         .routes(routes!(sandboxes::stats))
         .routes(routes!(sandboxes::ports))
-        .routes(routes!(sandboxes::app))
-        .routes(routes!(sandboxes::restart_app))
-        .routes(routes!(sandboxes::logs))
+        .routes(routes!(processes::app))
+        .routes(routes!(processes::restart_app))
+        .routes(routes!(processes::control))
+        .routes(routes!(processes::logs))
+        .routes(routes!(sandbox_events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(terminal::terminal))
         .routes(routes!(files::list, files::remove))

@@ -3,20 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
-use futures::StreamExt;
 use glass_api::{
-    AppProcessView, AppView, CreateParams, KeepaliveParams, KeepaliveView, LogLine, PortList,
-    PortView, Problem, SandboxList, SandboxPatch, SandboxView, StatsView,
+    CreateParams, KeepaliveParams, KeepaliveView, PortList, PortView, Problem, SandboxList,
+    SandboxPatch, SandboxView, StatsView,
 };
-use glass_guest_protocol::app::{AppLogsRequest, AppStatus};
 use glass_types::SandboxId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Json as Body, Path, Query};
-use super::{refusal, sse};
-use crate::app::UseKind;
+use super::refusal;
 use crate::error::ApiError;
 
 /// Makes a sandbox and answers when it runs.
@@ -212,82 +208,6 @@ pub(super) async fn ports(
     Ok(Json(PortList { ports }))
 }
 
-/// Shows the app that runs in a sandbox.
-#[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/app", tag = "sandboxes", operation_id = "get_app", params(("id" = String, Path)),
-    responses((status = 200, body = AppView), refusal::Guest)
-)]
-pub(super) async fn app(
-    State(state): State<super::State>,
-    Path(id): Path<String>,
-) -> Result<Json<AppView>, ApiError> {
-    let id = sandbox_id(&id)?;
-    let status = state.sandboxes.guest(&id).await?.app_status().await?;
-    let url = status
-        .port
-        .map(|port| state.sandboxes.previews().url(&id, port));
-    Ok(Json(app_view(status, url)))
-}
-
-/// Starts the app again.
-#[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/app/restart", tag = "sandboxes", operation_id = "restart_app", params(("id" = String, Path)),
-    responses((status = 204), refusal::Guest)
-)]
-pub(super) async fn restart_app(
-    State(state): State<super::State>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    let id = sandbox_id(&id)?;
-    let awake = state.sandboxes.awake(&id, UseKind::Action).await?;
-    awake.guest().app_restart().await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LogsQuery {
-    /// Only the lines of this process: `web`, `install`, `build` or the name of a worker.
-    process: Option<String>,
-    /// Go on with new lines as they come.
-    #[serde(default)]
-    follow: bool,
-}
-
-/// Streams what the app's processes print.
-#[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/logs", tag = "sandboxes", operation_id = "follow_logs", params(("id" = String, Path), LogsQuery),
-    responses(
-        (status = 200, content_type = "text/event-stream", body = LogLine),
-        refusal::Guest
-    )
-)]
-pub(super) async fn logs(
-    State(state): State<super::State>,
-    Path(id): Path<String>,
-    Query(query): Query<LogsQuery>,
-) -> Result<Response, ApiError> {
-    let id = sandbox_id(&id)?;
-    let awake = state.sandboxes.awake(&id, UseKind::Logs).await?;
-    let request = AppLogsRequest {
-        process: query.process,
-        from: None,
-        follow: query.follow,
-    };
-    let lines = awake.guest().app_logs(&request).await?;
-    // The use goes with the stream.
-    let lines = lines.map(move |line| match (&awake, line).1 {
-        Ok(line) => sse::json(&LogLine {
-            process: line.process,
-            number: line.number,
-            text: line.text,
-        }),
-        Err(error) => sse::json(&crate::app::guest_problem(error)).event("error"),
-    });
-    Ok(sse::answer(lines, state.tasks.shutdown().clone()))
-}
-
 /// Parses an id from the path; what is no id cannot be a sandbox, either.
 pub(super) fn sandbox_id(text: &str) -> Result<SandboxId, ApiError> {
     text.parse().map_err(|_| {
@@ -299,33 +219,4 @@ pub(super) fn sandbox_id(text: &str) -> Result<SandboxId, ApiError> {
             .with_remedy("`glasshouse ps` lists the sandboxes that there are")
             .into()
     })
-}
-
-fn app_view(status: AppStatus, url: Option<String>) -> AppView {
-    AppView {
-        kind: word(&status.kind),
-        state: word(&status.state),
-        message: status.message,
-        command: status.command,
-        port: status.port,
-        url,
-        processes: status
-            .processes
-            .into_iter()
-            .map(|process| AppProcessView {
-                name: process.name,
-                state: word(&process.state),
-                pid: process.pid,
-                restarts: process.restarts,
-            })
-            .collect(),
-    }
-}
-
-/// A unit variant as the word that it is on the wire.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
+use glass_api::Problem;
+use http::HeaderMap;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,36 @@ pub(super) fn json(value: &impl Serialize) -> Event {
     Event::default()
         .json_data(value)
         .unwrap_or_else(|error| Event::default().event("error").data(error.to_string()))
+}
+
+/// Whether who asks takes a stream of events.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(http::header::ACCEPT)
+        .map(http::HeaderValue::as_bytes);
+    let accept = String::from_utf8_lossy(accept.unwrap_or_default());
+    accept
+        .split(',')
+        .filter_map(|kind| kind.split(';').next())
+        .any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// The number of the last event that a reader who comes back has seen.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    number.map(Some).ok_or_else(|| {
+        Problem::field(
+            "Last-Event-ID",
+            String::from_utf8_lossy(value.as_bytes()),
+            "give the number of an event",
+        )
+    })
 }
 
 /// An answer that is a stream of events. A comment every 15 s keeps proxies from cutting an idle one; it ends when the

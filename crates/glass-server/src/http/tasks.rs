@@ -108,20 +108,7 @@ pub(super) async fn events(
 ) -> Result<Response, ApiError> {
     let id = task_id(&id)?;
     state.tasks.get(&id).await?;
-    let after = match headers.get("last-event-id") {
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| {
-                Problem::field(
-                    "Last-Event-ID",
-                    String::from_utf8_lossy(value.as_bytes()),
-                    "give the number of an event",
-                )
-            })?,
-        None => query.after.unwrap_or(0),
-    };
+    let after = sse::last_event_id(&headers)?.or(query.after).unwrap_or(0);
     let shutdown = state.tasks.shutdown().clone();
     Ok(sse::answer(follow(state.tasks, id, after), shutdown))
 }

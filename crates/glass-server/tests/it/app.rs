@@ -66,3 +66,65 @@ async fn an_app_is_shown_with_its_port_and_its_log() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_are_controlled_logs_resumed_and_crashes_told() {
+    World::run(async |world| {
+        let client = world.client();
+        let made = client.post("/v1/sandboxes", json!({})).await;
+        let place = format!("/v1/sandboxes/{}", made.json["id"].as_str().unwrap());
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let manifest = format!(
+            "web:\n  command: exec python3 -m http.server --bind 127.0.0.1 {port}\n  port: {port}\nworkers:\n  mail: {{command: echo to be sent; exec sleep 1000}}\n"
+        );
+        let file = format!("{place}/files/content?path=glasshouse.yaml");
+        assert_eq!(client.put(&file, manifest).await.status, 200);
+        eventually("the app is healthy", async || {
+            client.get(&format!("{place}/app")).await.json["health"]["status"] == 200
+        })
+        .await;
+        let control = |name: &str, action: &str| format!("{place}/app/processes/{name}/{action}");
+        let stopped = client.act(&control("mail", "stop")).await;
+        assert_eq!((stopped.status, &stopped.json["state"]), (200, &json!("stopped")), "{stopped:?}");
+        let started = client.act(&control("mail", "start")).await;
+        assert_eq!(started.json["state"], "running");
+        client.act(&control("mail", "explode")).await.is_problem(422, "invalid_input");
+        client.act(&control("nobody", "stop")).await.is_problem(422, "invalid_input");
+        // A reader that comes back goes on after the line it has seen.
+        let logs = format!("{place}/logs?process=mail");
+        let read = async || Events::open(client.request(Method::GET, &logs)).await.rest().await;
+        eventually("it has written twice", async || {
+            let lines = read().await;
+            lines.iter().filter(|line| line.data["text"] == "to be sent").count() == 2
+        })
+        .await;
+        let lines = read().await;
+        let second = &lines[1];
+        let request = client.request(Method::GET, &logs).header("last-event-id", second.id.unwrap());
+        let rest = Events::open(request).await.rest().await;
+        assert_eq!(rest.len(), lines.len() - 2);
+        let from = format!("{logs}&from={}", second.data["number"]);
+        let rest = Events::open(client.request(Method::GET, &from)).await.rest().await;
+        assert_eq!(rest.len(), lines.len() - 1);
+        // A crash is on the sandbox's list, and whoever follows hears of it.
+        let events = format!("{place}/events");
+        assert_eq!(client.get(&events).await.json["events"], json!([]));
+        let request = client.request(Method::GET, &events).header("accept", "text/event-stream");
+        let mut following = Events::open(request).await;
+        let pid = started.json["pid"].as_i64().unwrap();
+        let killed = std::process::Command::new("kill").arg("-9").arg(pid.to_string()).status();
+        assert!(killed.unwrap().success());
+        following.until("app_crashed").await;
+        let list = client.get(&events).await.json["events"].clone();
+        assert_eq!(list[0]["kind"], "app_crashed");
+        assert_eq!((&list[0]["data"]["process"], &list[0]["data"]["signal"]), (&json!("mail"), &json!(9)));
+        assert_eq!(list[0]["data"]["lines"].as_array().unwrap().last().unwrap(), "to be sent");
+        let after = client.get(&format!("{events}?after={}", list[0]["number"])).await;
+        assert_eq!(after.json["events"], json!([]));
+        assert_eq!(client.delete(&place).await.status, 204);
+        following.rest().await;
+    })
+    .await;
+}

@@ -36,6 +36,7 @@ impl Sandboxes {
         self.attach_gateway(driver).await?;
         self.runtime.start(&spec).await?;
         self.watch_exit(driver);
+        self.follow_crashes(driver);
         let shift = Shift {
             event: told,
             ..self.move_of(driver, SandboxState::Creating, SandboxState::Running)
@@ -49,6 +50,7 @@ impl Sandboxes {
     pub(super) async fn attach(self: &Arc<Self>, driver: &Arc<Driver>) -> Result<(), ApiError> {
         self.attach_gateway(driver).await?;
         self.watch_exit(driver);
+        self.follow_crashes(driver);
         Ok(())
     }
 
