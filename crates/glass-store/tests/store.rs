@@ -487,5 +487,8 @@ async fn an_event_of_a_sandbox_is_noted_once_and_wakes_who_follows() {
     assert_eq!(last.unwrap().at, 5);
     assert_eq!(store.last_sandbox_event(id, "died").await.unwrap(), None);
     store.delete_sandbox(id).await.unwrap();
-    assert!(changed.has_changed().unwrap(), "who follows hears of the end");
+    assert!(
+        changed.has_changed().unwrap(),
+        "who follows hears of the end"
+    );
 }
