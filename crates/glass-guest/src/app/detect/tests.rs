@@ -1,3 +1,5 @@
+mod recipes;
+
 use super::*;
 
 fn listing(files: &[(&str, &str)]) -> Listing {

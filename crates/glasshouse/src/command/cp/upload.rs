@@ -39,10 +39,12 @@ pub(super) async fn run(
             None => {
                 let url = format!("/v1/sandboxes/{sandbox}/files/directory");
                 let request = client.request(Method::PUT, &url, &[("path", &path)]);
-                client
-                    .send(request)
-                    .await
-                    .map_err(|error| client.failure(error))?;
+                let made = client.send(request).await;
+                match made.map_err(|error| client.failure(error)) {
+                    // What is in it is put beside what is there already.
+                    Err(failure) if is_present(&failure) => {}
+                    made => drop(made?),
+                }
             }
             Some(_) => {
                 copied.bytes += file(client, sandbox, &item.here, &path, &bar).await?;
@@ -83,6 +85,12 @@ fn is_absent(failure: &Failure) -> bool {
     failure
         .problem()
         .is_some_and(|problem| problem.code == Code::FileNotFound)
+}
+
+fn is_present(failure: &Failure) -> bool {
+    failure
+        .problem()
+        .is_some_and(|problem| problem.code == Code::AlreadyExists)
 }
 
 /// Everything at and below a path, parents before their children.
