@@ -6,6 +6,7 @@
 
 mod agent;
 mod app;
+mod egress;
 mod exec;
 mod file;
 mod image;
@@ -19,6 +20,7 @@ mod template;
 
 pub use agent::{AgentList, AgentView, ModelView};
 pub use app::{AppHealthView, AppProcessView, AppView, LogLine};
+pub use egress::{EgressParams, EgressRefusalList, EgressRefusalView, EgressView};
 pub use exec::{ExecChunk, ExecCommand, ExecParams, ExecView, TerminalMessage};
 pub use file::{FileKind, FileList, FileView, ImportView, MoveParams};
 pub use glass_types::{

@@ -6,6 +6,8 @@ use glass_types::{IdlePolicy, IdleWish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::EgressParams;
+
 /// `POST /v1/sandboxes`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -40,6 +42,9 @@ pub struct CreateParams {
     pub visibility: Option<String>,
     /// When it goes to rest. What is left out is the template's, then the server's.
     pub idle: IdleWish,
+    /// What it may reach outside; what the server's configuration says unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressParams>,
 }
 
 /// Limits that a caller may set.

@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let serve = gateway.serve(sandbox, unix, async {
+    let serve = gateway.serve(sandbox, Arc::default(), unix, async {
         tokio::select! {
             _ = terminated.recv() => {}
             _ = interrupted.recv() => {}

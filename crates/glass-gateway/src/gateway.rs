@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::egress::Egress;
+use crate::egress::{Egress, EgressCounts, EgressSink, NoEgressSink};
 use crate::usage::{NoUsage, UsageSink};
-use crate::{DEMO_MODEL, EgressMode, GatewayConfig, Protocol, Tokens, Upstream};
+use crate::{DEMO_MODEL, GatewayConfig, Protocol, Tokens, Upstream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -83,7 +83,7 @@ impl Gateway {
         } else {
             None
         };
-        let egress = Arc::new(Egress::new(config.egress.clone()));
+        let egress = Arc::new(Egress::new(config.egress.clone(), Arc::new(NoEgressSink)));
         Ok(Self {
             inner: Arc::new(Inner {
                 egress,
@@ -109,9 +109,25 @@ impl Gateway {
         }
     }
 
-    /// Whether sandboxes reach the internet.
-    pub fn egress(&self) -> EgressMode {
-        self.inner.egress.mode()
+    /// The same gateway, which tells `sink` of everything that was not let out.
+    #[must_use]
+    pub fn with_egress_sink(self, sink: Arc<dyn EgressSink>) -> Self {
+        let egress = Arc::new(Egress::new(self.inner.config.egress.clone(), sink));
+        Self {
+            inner: Arc::new(Inner {
+                config: self.inner.config.clone(),
+                tokens: self.inner.tokens.clone(),
+                usage: self.inner.usage.clone(),
+                client: self.inner.client.clone(),
+                egress,
+            }),
+        }
+    }
+
+    /// What passed to and from the outside of all sandboxes, and how often something was refused.
+    #[must_use]
+    pub fn egress_counts(&self) -> EgressCounts {
+        self.inner.egress.counts()
     }
 
     /// Who answers each protocol.

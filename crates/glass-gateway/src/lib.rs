@@ -33,7 +33,10 @@ use async_trait::async_trait;
 use glass_types::SandboxId;
 
 pub use config::{GatewayConfig, Upstream};
-pub use egress::{EgressConfig, EgressMode, HostPattern, HostPatternError};
+pub use egress::{
+    EgressConfig, EgressControl, EgressCounts, EgressRefusal, EgressSink, HostPattern,
+    HostPatternError, NoEgressSink,
+};
 pub use gateway::{Gateway, GatewayError, ModelView, ProviderView};
 pub use protocol::Protocol;
 pub use refusal::Refusal;

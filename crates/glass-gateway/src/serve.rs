@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
-use crate::egress::{self, Door};
+use crate::egress::{self, EgressControl};
 
 /// Connections of one sandbox at the same time; more wait in the socket's backlog.
 const CONNECTIONS: usize = 256;
@@ -26,15 +26,16 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 impl Gateway {
     /// Serves the agents of `sandbox` on its own socket until `shutdown` is ready. Answers in flight then have a short
-    /// grace; connections that remain, and tunnels, are cut.
+    /// grace; connections that remain, and tunnels, are cut. `egress` is what the sandbox may reach besides models.
     pub async fn serve(
         &self,
         sandbox: SandboxId,
+        egress: Arc<EgressControl>,
         listener: UnixListener,
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let (door, doorkeeper) = Door::open(sandbox.clone());
+        let (door, doorkeeper) = self.inner.egress.door(sandbox.clone(), egress);
         let stopping = CancellationToken::new();
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);

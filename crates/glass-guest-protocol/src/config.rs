@@ -55,4 +55,7 @@ pub struct RunAs {
 impl GuestConfig {
     /// The environment variable that carries it. The guest removes it before it starts anything.
     pub const VARIABLE: &str = "GLASSHOUSE_GUEST";
+    /// The environment variable with which the launcher tells of the sockets of the way out that it made: `2,2` for two
+    /// listeners from descriptor 4 on and two sockets for DNS questions after them, and one more descriptor to keep.
+    pub const SOCKETS: &str = "GLASSHOUSE_SOCKETS";
 }

@@ -1,18 +1,24 @@
 //! The gateway as a local HTTP address: every connection is spliced to the sandbox's gateway socket.
+//!
+//! It is also the proxy by which programs reach the outside. Before an answer that refuses is passed on, whoever asked
+//! is looked for, as it may be gone when it has read it.
 
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::net::Net;
 use crate::startup::StartError;
 
 /// A server that restarts is back by then.
 const PATIENCE: Duration = Duration::from_secs(120);
+const BUFFER: usize = 8 * 1024;
 /// What the user's processes may have open at once.
 const CONNECTIONS: usize = 1024;
 
@@ -22,7 +28,7 @@ pub(crate) async fn bind(port: u16) -> Result<TcpListener, StartError> {
         .map_err(|error| StartError::step(format!("gateway port {port} on 127.0.0.1"), error))
 }
 
-pub(crate) async fn serve(listener: TcpListener, socket: &Path) -> Infallible {
+pub(crate) async fn serve(listener: TcpListener, net: Arc<Net>) -> Infallible {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await;
@@ -31,25 +37,57 @@ pub(crate) async fn serve(listener: TcpListener, socket: &Path) -> Infallible {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let socket = socket.to_owned();
+        let net = Arc::clone(&net);
         tokio::spawn(async move {
-            splice(client, &socket).await;
+            splice(client, &net).await;
             drop(permit);
         });
     }
 }
 
-async fn splice(mut client: TcpStream, socket: &Path) {
+async fn splice(mut client: TcpStream, net: &Net) {
     let _ = client.set_nodelay(true);
-    let Some(mut gateway) = connect(&client, socket).await else {
+    let Some(mut gateway) = connect(&client, net.socket()).await else {
         return;
     };
+    let ends = (client.peer_addr(), client.local_addr());
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_gateway, mut to_gateway) = gateway.split();
+    let out = async {
+        tokio::io::copy(&mut from_client, &mut to_gateway).await?;
+        to_gateway.shutdown().await
+    };
+    let back = async {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = from_gateway.read(&mut buffer).await?;
+            if length == 0 {
+                return to_client.shutdown().await;
+            }
+            if let (Some(number), (Ok(client), Ok(here))) = (refusal_in(&buffer[..length]), &ends) {
+                net.tell_whose(number, *client, *here).await;
+            }
+            to_client.write_all(&buffer[..length]).await?;
+        }
+    };
     // Either side's end is an ordinary end of a connection.
-    let _ = tokio::io::copy_bidirectional(&mut client, &mut gateway).await;
+    let _ = tokio::try_join!(out, back);
+}
+
+/// The number of the refusal in the head of an answer. What looks like one and is none names the wrong process at worst.
+pub(crate) fn refusal_in(answer: &[u8]) -> Option<u64> {
+    if !answer.starts_with(b"HTTP/1.1 403") {
+        return None;
+    }
+    let head = String::from_utf8_lossy(&answer[..answer.len().min(BUFFER)]);
+    head.lines()
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix("glasshouse-refusal: "))
+        .and_then(|number| number.trim().parse().ok())
 }
 
 /// Tries until the server is back, or the client has gone.
-async fn connect(client: &TcpStream, socket: &Path) -> Option<UnixStream> {
+pub(crate) async fn connect(client: &TcpStream, socket: &Path) -> Option<UnixStream> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(20);
     loop {
@@ -73,5 +111,25 @@ fn has_gone(client: &TcpStream) -> bool {
     ) {
         Ok((_, length)) => length == 0,
         Err(error) => error != rustix::io::Errno::AGAIN && error != rustix::io::Errno::INTR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal_in;
+
+    #[test]
+    fn the_number_is_found_in_the_head_of_a_refusal_only() {
+        let head =
+            "HTTP/1.1 403 Egress refused\r\ncontent-length: 2\r\nglasshouse-refusal: 7\r\n\r\n{}";
+        assert_eq!(refusal_in(head.as_bytes()), Some(7));
+        for text in [
+            "HTTP/1.1 200 OK\r\nglasshouse-refusal: 7\r\n\r\n",
+            "HTTP/1.1 403 No\r\n\r\nglasshouse-refusal: 7\r\n",
+            "HTTP/1.1 403 No\r\nglasshouse-refusal: x\r\n\r\n",
+            "",
+        ] {
+            assert_eq!(refusal_in(text.as_bytes()), None, "{text}");
+        }
     }
 }

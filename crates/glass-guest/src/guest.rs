@@ -10,12 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::Agents;
 use crate::app::App;
+use crate::net::{Net, Sockets};
 use crate::paths::Root;
 use crate::ports::Ports;
 use crate::process::Processes;
 use crate::reaper::Reaper;
 use crate::startup::StartError;
-use crate::{gateway, identity, server, tree};
+use crate::{gateway, identity, net, server, tree};
 
 /// How long processes may take to end when they are asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) env: BTreeMap<String, String>,
     /// The one in use, never 0.
     pub(crate) gateway_port: u16,
+    /// Whether programs that know of no proxy have a way out.
+    pub(crate) has_way_out: bool,
     pub(crate) reaper: Reaper,
     pub(crate) root: Root,
 }
@@ -53,7 +56,7 @@ impl Guest {
 }
 
 /// Supervises until a signal asks for the end.
-pub(crate) async fn run(config: GuestConfig) -> Result<(), StartError> {
+pub(crate) async fn run(config: GuestConfig, sockets: Option<Sockets>) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let is_init = rustix::process::getpid().is_init();
@@ -67,6 +70,7 @@ pub(crate) async fn run(config: GuestConfig) -> Result<(), StartError> {
     let core = Arc::new(Core {
         env: identity::environment(&config, gateway_port),
         gateway_port,
+        has_way_out: sockets.is_some(),
         reaper: Reaper::default(),
         root,
         config,
@@ -81,10 +85,12 @@ pub(crate) async fn run(config: GuestConfig) -> Result<(), StartError> {
         ports,
         core,
     };
+    let outside = Net::new(guest.core.config.gateway_socket.clone());
     tokio::select! {
         result = guest.core.reaper.run() => result?,
         never = server::serve(listener, guest.clone()) => match never {},
-        never = gateway::serve(gateway, &guest.core.config.gateway_socket) => match never {},
+        never = gateway::serve(gateway, Arc::clone(&outside)) => match never {},
+        result = net::serve(sockets, outside) => match result? {},
         never = guest.ports.run() => match never {},
         never = Arc::clone(&guest.app).run() => match never {},
         _ = terminate.recv() => {}

@@ -11,6 +11,7 @@ mod files;
 mod gateway;
 mod guest;
 mod identity;
+mod net;
 mod paths;
 mod ports;
 mod process;
@@ -31,8 +32,8 @@ const FILE_THREADS: usize = 32;
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn main() -> ExitCode {
-    let config = match startup::configure() {
-        Ok(config) => config,
+    let (config, sockets) = match startup::configure() {
+        Ok(given) => given,
         Err(error) => return startup::complain(&error),
     };
     let run_as = config.run_as;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return startup::complain(&error.into()),
     };
-    let result = runtime.block_on(guest::run(config));
+    let result = runtime.block_on(guest::run(config, sockets));
     // A thread may hang in a read of the user's file system; the end does not wait for it.
     runtime.shutdown_background();
     match result {

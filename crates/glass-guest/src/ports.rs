@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::guest::{Core, Guest};
 use crate::identity::as_user;
+use crate::net;
 use crate::reply::{self, Reply};
 use crate::tree;
 
@@ -71,22 +72,25 @@ impl Ports {
     }
 
     async fn look(&self) -> Result<BTreeMap<u16, Port>, RpcError> {
-        let gateway = self.core.gateway_port;
+        let mut own_ports = vec![self.core.gateway_port];
+        if self.core.has_way_out {
+            own_ports.extend([net::PORT, net::DNS_PORT]);
+        }
         // Without a network namespace the host's other sockets are in the table too.
         let only_own = self.core.config.run_as.is_none();
         let known = Arc::clone(&self.table.borrow());
-        as_user(move || Ok(read(gateway, only_own, &known))).await
+        as_user(move || Ok(read(&own_ports, only_own, &known))).await
     }
 }
 
-fn read(gateway: u16, only_own: bool, known: &BTreeMap<u16, Port>) -> BTreeMap<u16, Port> {
+fn read(own_ports: &[u16], only_own: bool, known: &BTreeMap<u16, Port>) -> BTreeMap<u16, Port> {
     let mut found: Vec<Listening> = Vec::new();
     for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
         if let Ok(text) = std::fs::read_to_string(file) {
             found.extend(
                 text.lines()
                     .filter_map(listening)
-                    .filter(|row| row.port != gateway),
+                    .filter(|row| !own_ports.contains(&row.port)),
             );
         }
     }
@@ -97,7 +101,7 @@ fn read(gateway: u16, only_own: bool, known: &BTreeMap<u16, Port>) -> BTreeMap<u
             .is_some_and(|port| port.pid.is_some() && port.address == row.address.to_string())
     };
     let owners = if only_own || !found.iter().all(is_known) {
-        owners(&found)
+        owners(found.iter().map(|row| row.inode))
     } else {
         HashMap::new()
     };
@@ -152,7 +156,7 @@ fn listening(line: &str) -> Option<Listening> {
 }
 
 /// Words of 32 bits, each in the machine's own order.
-fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let word = u32::from_str_radix(text.get(at * 8..at * 8 + 8)?, 16).ok()?;
         Some(word.to_ne_bytes())
@@ -171,8 +175,8 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// The processes that hold these sockets, as far as the user may see.
-fn owners(sockets: &[Listening]) -> HashMap<u64, i32> {
-    let mut wanted: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
+pub(crate) fn owners(inodes: impl IntoIterator<Item = u64>) -> HashMap<u64, i32> {
+    let mut wanted: HashSet<u64> = inodes.into_iter().collect();
     let mut owners = HashMap::new();
     for row in tree::rows() {
         if wanted.is_empty() {
@@ -196,7 +200,7 @@ fn owners(sockets: &[Listening]) -> HashMap<u64, i32> {
     owners
 }
 
-fn name(pid: i32) -> Option<String> {
+pub(crate) fn name(pid: i32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }

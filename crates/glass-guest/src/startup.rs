@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use glass_guest_protocol::GuestConfig;
 
+use crate::net::Sockets;
+
 /// Why the guest ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -36,17 +38,21 @@ impl StartError {
 }
 
 /// Reads the configuration and makes the process fit to supervise.
-pub(crate) fn configure() -> Result<GuestConfig, StartError> {
+pub(crate) fn configure() -> Result<(GuestConfig, Option<Sockets>), StartError> {
     let text = std::env::var_os(GuestConfig::VARIABLE).ok_or(StartError::NoConfig)?;
     let config = serde_json::from_slice(text.as_encoded_bytes())
         .map_err(|error| StartError::BadConfig { error })?;
     // SAFETY: there is one thread yet, so nobody reads the environment meanwhile.
     unsafe { std::env::remove_var(GuestConfig::VARIABLE) };
+    let sockets = std::env::var(GuestConfig::SOCKETS).ok();
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(GuestConfig::SOCKETS) };
     close_on_exec();
     // Orphans come to us in the simulated backend too, so their ports are known and their end is ours to bring.
     // SAFETY: prctl with these arguments touches no memory.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    Ok(config)
+    let sockets = sockets.map(|text| Sockets::inherit(&text)).transpose()?;
+    Ok((config, sockets))
 }
 
 /// No inherited descriptor but the standard ones may reach the user's programs.

@@ -2,17 +2,18 @@
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use glass_launch::LaunchSpec;
+use glass_launch::net::WayOut;
 use rustix::fs::Mode;
 use rustix::thread::LinkNameSpaceType;
 
 use crate::confine;
 use crate::failure::{Failure, Step};
-use crate::launch::{Given, LEFT_ALONE};
+use crate::launch::{Given, LEFT_ALONE, high};
 use crate::mounts;
 use crate::sys;
 
@@ -42,11 +43,13 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
     std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
         .step("open the low ports")?;
     steps.done("filters read, loopback, host name");
+    let way_out = way_out(spec, &given.log)?;
+    steps.done("way out");
     if spec.bare {
         mounts::make_bare_root(spec)?;
         steps.done("bare root");
     } else {
-        mounts::make_root(spec, given.users.as_fd(), steps)?;
+        mounts::make_root(spec, given.users.as_fd(), way_out.is_some(), steps)?;
     }
     // Only now, so that a sandbox with little CPU does not wait for its own tree.
     for group in &given.groups {
@@ -59,7 +62,11 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
     rustix::stdio::dup2_stdin(&given.nothing).step("redirect standard input")?;
     rustix::stdio::dup2_stdout(&given.log).step("redirect standard output")?;
     rustix::stdio::dup2_stderr(&given.log).step("redirect standard error")?;
-    sys::pass_as_three(given.listener.as_fd()).step("hand on the socket")?;
+    let mut sockets = vec![given.listener.as_fd()];
+    if let Some((_, way_out)) = &way_out {
+        sockets.extend(way_out.iter().map(AsFd::as_fd));
+    }
+    sys::pass_on(&sockets).step("hand on the sockets")?;
     if !spec.bare {
         sys::unshare_cgroups().step("make a cgroup namespace")?;
         confine::limit_resources(spec.open_files).step("set resource limits")?;
@@ -85,6 +92,32 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
     let text = steps.to_text();
     (&given.parent).write_all(&text).step("tell what it took")?;
     let environment = spec.env.iter().map(|(name, value)| (name, value));
-    let error = Command::new(GUEST).env_clear().envs(environment).exec();
+    let mut guest = Command::new(GUEST);
+    guest.env_clear().envs(environment);
+    if let (Some(variable), Some((sockets, _))) = (&spec.way_out, &way_out) {
+        guest.env(variable, sockets);
+    }
+    let error = guest.exec();
     Err(error).step("execute the guest")
+}
+
+/// What the guest is told of the sockets of its way out, and these in their order. A kernel that cannot make them leaves
+/// the sandbox with the proxy alone; the guest's log says so.
+fn way_out(spec: &LaunchSpec, log: &OwnedFd) -> Result<Option<(String, Vec<OwnedFd>)>, Failure> {
+    if spec.way_out.is_none() {
+        return Ok(None);
+    }
+    match WayOut::open() {
+        Ok(WayOut { tcp, udp, link }) => {
+            let told = LaunchSpec::sockets(tcp.len(), udp.len());
+            let all = tcp.into_iter().chain(udp).chain([link]);
+            let all = all.map(high).collect::<Result<_, _>>()?;
+            Ok(Some((told, all)))
+        }
+        Err(error) => {
+            let text = format!("glass-launch: only the proxy leads out: {error}\n");
+            rustix::io::write(log, text.as_bytes()).step("write the guest's log")?;
+            Ok(None)
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod clone;
 mod keep;
 pub mod loopback;
+pub mod net;
 mod spec;
 mod tree;
 

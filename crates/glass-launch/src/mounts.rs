@@ -67,6 +67,7 @@ const READ_ONLY: [&str; 6] = ["sys", "bus", "fs", "irq", "driver", "pressure"];
 pub(crate) fn make_root(
     spec: &LaunchSpec,
     users: BorrowedFd<'_>,
+    way_out: bool,
     steps: &mut Steps,
 ) -> Result<(), Failure> {
     begin_root(spec, users, steps)?;
@@ -106,7 +107,7 @@ pub(crate) fn begin_root(
     // The last blocks of the disk are kept for the sandbox's root, and the host's may be without the right to them.
     sys::act_as(spec.uid_base).step("act as the sandbox's root")?;
     disk::take_over(&spec.id).step("take over the disk")?;
-    skeleton::prepare(spec).step("prepare the sandbox's files")?;
+    skeleton::prepare(spec, way_out).step("prepare the sandbox's files")?;
     sys::act_as(0).step("act as root")?;
     steps.done("skeleton of the root");
     mount_mapped(Path::new("disk"), Path::new("rw"), users, false)

@@ -40,7 +40,7 @@ const UPPER: &str = "disk/upper";
 const HOSTS_BYTES: u64 = 64 << 10;
 
 /// Makes what is missing. A root that is thrown away is made anew.
-pub(crate) fn prepare(spec: &LaunchSpec) -> io::Result<()> {
+pub(crate) fn prepare(spec: &LaunchSpec, way_out: bool) -> io::Result<()> {
     // What overlay keeps there is of no use to the next mount.
     remove_tree(Path::new("disk/work"))?;
     let pristine = was_pristine()?;
@@ -64,11 +64,12 @@ pub(crate) fn prepare(spec: &LaunchSpec) -> io::Result<()> {
     if let Some(text) = hosts(upper.as_fd(), &spec.id)? {
         replace(upper.as_fd(), "etc/hosts", &text)?;
     }
-    replace(
-        upper.as_fd(),
-        "etc/resolv.conf",
-        "# There is no network but the loopback.\n",
-    )
+    let resolver = if way_out {
+        "nameserver 127.0.0.1\n"
+    } else {
+        "# There is no network but the loopback.\n"
+    };
+    replace(upper.as_fd(), "etc/resolv.conf", resolver)
 }
 
 /// Whether every mount point of the root is one, and no link to somewhere else.

@@ -40,6 +40,9 @@ pub struct LaunchSpec {
     pub writable_root: bool,
     /// Files that one process may have open.
     pub open_files: u32,
+    /// The variable that tells the guest of the sockets of its way out, see [`LaunchSpec::sockets`]. Programs that know
+    /// of no proxy have no way out without it.
+    pub way_out: Option<String>,
     /// Leaves out all but namespaces and the root: the floor that starting a sandbox is measured against.
     pub bare: bool,
 }
@@ -90,6 +93,13 @@ pub struct StepTime {
 }
 
 impl LaunchSpec {
+    /// What the guest is told in the variable [`LaunchSpec::way_out`]: how many listeners it inherits from descriptor 4
+    /// on, and how many sockets for DNS questions after them. One more follows, which it keeps open.
+    #[must_use]
+    pub fn sockets(tcp: usize, udp: usize) -> String {
+        format!("{tcp},{udp}")
+    }
+
     /// Puts seccomp programs into one file: each a count of instructions as a little-endian u32, then the instructions.
     #[must_use]
     pub fn encode_filters(filters: &[Vec<u64>]) -> Vec<u8> {

@@ -114,13 +114,19 @@ pub(crate) fn install_filter(program: &[u64]) -> io::Result<()> {
     checked(result).map(drop)
 }
 
-/// Gives a file descriptor the number 3, which stays open over exec, and closes all above it there.
-pub(crate) fn pass_as_three(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: number 3 belongs to nobody: every descriptor of the launcher was opened at 10 or above.
-    checked(libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), 3) }))?;
+/// Gives file descriptors the numbers from 3 on, which stay open over exec, and closes all above them there.
+pub(crate) fn pass_on(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut next: libc::c_int = 3;
+    for fd in fds {
+        // SAFETY: the low numbers belong to nobody: every descriptor of the launcher was opened at 10 or above.
+        checked(libc::c_long::from(unsafe {
+            libc::dup2(fd.as_raw_fd(), next)
+        }))?;
+        next += 1;
+    }
     let flags = libc::c_long::from(libc::CLOSE_RANGE_CLOEXEC);
     // SAFETY: the call only marks descriptors.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 4_usize, u32::MAX, flags) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, next, u32::MAX, flags) };
     checked(result).map(drop)
 }
 

@@ -1,6 +1,7 @@
 //! Use cases: what can be done with sandboxes and tasks, whoever asks.
 
 mod archive;
+mod egress_log;
 mod guest_problem;
 pub(crate) mod memory;
 mod model_watch;
@@ -20,6 +21,7 @@ pub(crate) mod validate;
 mod worker;
 
 pub(crate) use archive::Archives;
+pub(crate) use egress_log::EgressLog;
 pub(crate) use guest_problem::guest_problem;
 pub(crate) use model_watch::ModelWatch;
 pub(crate) use open_tasks::Hold;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glass_archive::Settings as ArchiveSettings;
-use glass_gateway::{EgressConfig, EgressMode, GatewayConfig, Upstream};
+use glass_gateway::{EgressConfig, GatewayConfig, Upstream};
 use glass_guest_protocol::GATEWAY_PORT;
+use glass_types::EgressPolicy;
 use serde::Deserialize;
 
 use crate::app::Archives;
@@ -42,6 +43,8 @@ pub struct Config {
     pub(crate) preview_domain: String,
     pub(crate) agents_dir: Option<PathBuf>,
     pub(crate) gateway: GatewayConfig,
+    /// Of sandboxes that have no policy of their own.
+    pub(crate) egress: EgressPolicy,
     pub(crate) default_agent: String,
     pub(crate) memory: Arc<dyn HostMemory>,
     pub(crate) archive: ArchiveSettings,
@@ -96,6 +99,7 @@ pub fn chosen_runtime(asked: RuntimeKind, data: &Path) -> Result<RuntimeKind, St
 #[serde(deny_unknown_fields, default)]
 struct Egress {
     mode: Option<String>,
+    rules: Vec<String>,
     allow: Vec<String>,
 }
 
@@ -137,24 +141,30 @@ impl Provider {
 
 impl Egress {
     /// Checks every value; what is wrong goes to `errors`.
-    fn config(self, errors: &mut Vec<String>) -> EgressConfig {
-        let mode = match self.mode.as_deref() {
-            None | Some("open") => EgressMode::Open,
-            Some("none") => {
-                if !self.allow.is_empty() {
-                    errors.push(
-                        "egress.allow: has no effect with egress.mode \"none\"; remove one of them"
-                            .to_owned(),
-                    );
-                }
-                EgressMode::None
+    fn config(self, errors: &mut Vec<String>) -> (EgressPolicy, EgressConfig) {
+        let mut rules = Vec::new();
+        for text in &self.rules {
+            match text.parse() {
+                Ok(rule) => rules.push(rule),
+                Err(error) => errors.push(format!("egress.rules {text:?}: {error}")),
             }
-            Some(other) => {
+        }
+        let mode = self.mode.as_deref().unwrap_or("open");
+        if mode != "allowlist" && !self.rules.is_empty() {
+            errors.push(format!(
+                "egress.rules: has no effect with egress.mode {mode:?}; remove one of them, or say mode = \"allowlist\""
+            ));
+        }
+        let policy = match mode {
+            "open" => EgressPolicy::Open,
+            "allowlist" => EgressPolicy::Allowlist { rules },
+            "none" => EgressPolicy::None,
+            other => {
                 errors.push(format!(
-                    "egress.mode {other:?}: not a mode; it is \"open\" (public addresses and those of egress.allow) or \
-                     \"none\""
+                    "egress.mode {other:?}: not a mode; it is \"open\" (public addresses and those of egress.allow), \
+                     \"allowlist\" (what egress.rules name) or \"none\""
                 ));
-                EgressMode::None
+                EgressPolicy::None
             }
         };
         let allow = self.allow.iter().filter_map(|text| {
@@ -163,11 +173,11 @@ impl Egress {
                 .map_err(|error| errors.push(format!("egress.allow {text:?}: {error}")))
                 .ok()
         });
-        EgressConfig {
-            mode,
+        let config = EgressConfig {
             allow: allow.collect(),
             gateway_port: GATEWAY_PORT,
-        }
+        };
+        (policy, config)
     }
 }
 
@@ -226,6 +236,7 @@ impl Config {
                 args.preview_domain
             ));
         }
+        let (egress_policy, egress) = file.egress.config(&mut errors);
         let gateway = GatewayConfig {
             anthropic: file.anthropic.upstream(
                 env("ANTHROPIC_API_KEY"),
@@ -237,7 +248,7 @@ impl Config {
                 env("OPENAI_BASE_URL"),
                 "https://api.openai.com",
             ),
-            egress: file.egress.config(&mut errors),
+            egress,
         };
         for (name, upstream) in [
             ("ANTHROPIC_BASE_URL", &gateway.anthropic),
@@ -268,6 +279,7 @@ impl Config {
             preview_domain: domain,
             agents_dir: args.agents_dir,
             gateway,
+            egress: egress_policy,
             default_agent: file
                 .default_agent
                 .unwrap_or_else(|| "claude-code".to_owned()),
@@ -372,9 +384,14 @@ mod tests {
 
     #[test]
     fn egress_is_open_unless_the_file_says_otherwise() {
-        assert_eq!(with_file("").unwrap().gateway.egress.mode, EgressMode::Open);
+        assert_eq!(with_file("").unwrap().egress, EgressPolicy::Open);
         let config = with_file("[egress]\nmode = \"none\"").unwrap();
-        assert_eq!(config.gateway.egress.mode, EgressMode::None);
+        assert_eq!(config.egress, EgressPolicy::None);
+        let text = "[egress]\nmode = \"allowlist\"\nrules = [\"github.com\", \"*.npmjs.org:443\"]";
+        let EgressPolicy::Allowlist { rules } = with_file(text).unwrap().egress else {
+            panic!("it is a list");
+        };
+        assert_eq!(rules.len(), 2);
         let text = "[egress]\nallow = [\"registry.corp.example:443\", \"10.0.0.5:5432\"]";
         assert_eq!(with_file(text).unwrap().gateway.egress.allow.len(), 2);
     }
@@ -404,8 +421,13 @@ mod tests {
             errors[1].contains("egress.allow \"corp.example\""),
             "{errors:?}"
         );
-        let text = "[egress]\nmode = \"none\"\nallow = [\"corp.example:443\"]";
-        assert!(with_file(text).unwrap_err().0[0].contains("no effect"));
+        let text = "[egress]\nrules = [\"https://corp.example\"]";
+        let errors = with_file(text).unwrap_err().0;
+        assert!(
+            errors[0].contains("egress.rules \"https://corp.example\""),
+            "{errors:?}"
+        );
+        assert!(errors[1].contains("no effect"), "{errors:?}");
     }
 
     #[test]

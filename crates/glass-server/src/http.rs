@@ -2,6 +2,7 @@
 
 mod archive;
 mod auth;
+mod egress;
 mod exec;
 mod extract;
 mod files;

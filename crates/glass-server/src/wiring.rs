@@ -17,7 +17,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{Archives, ModelWatch, Previews, Refusals, Sandboxes, Settings, Tasks};
+use crate::app::{
+    Archives, EgressLog, ModelWatch, Previews, Refusals, Sandboxes, Settings, Tasks,
+};
 use crate::clock;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -166,8 +168,11 @@ impl Config {
                 metrics: metrics.clone(),
                 refusals: refusals.clone(),
             }));
+        let (egress_log, egress_writer) = EgressLog::new(store.clone());
+        let gateway = gateway.with_egress_sink(Arc::new(egress_log));
         let providers = gateway.providers();
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        tracker.spawn(egress_writer.run(shutdown.clone()));
         let previews = Previews {
             domain: self.preview_domain.clone(),
             port: public_port,
@@ -177,6 +182,7 @@ impl Config {
             images,
             runtime,
             gateway,
+            self.egress,
             previews,
             gateway_port,
             self.memory,

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod agent_run;
+mod egress_refusal;
 mod entity;
 mod event;
 mod migration;
@@ -28,6 +29,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 
 pub use agent_run::AgentRunRow;
+pub use egress_refusal::EgressRefusalRow;
 pub use event::EventRow;
 pub use sandbox::{ArchiveChange, SandboxRow, Shift};
 pub use sandbox_event::{NewSandboxEvent, SandboxEventRow};

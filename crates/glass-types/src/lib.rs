@@ -3,6 +3,7 @@
 //! Nothing here reads, writes, waits or knows of a wire format.
 #![deny(missing_docs)]
 
+mod egress;
 mod event;
 mod id;
 mod limits;
@@ -10,6 +11,7 @@ mod policy;
 mod sealing;
 mod state;
 
+pub use egress::{EgressPolicy, EgressRule, EgressRuleError, Host, HostError};
 pub use event::{DiffView, EndReason, Event, PlanEntry, ToolStatus};
 pub use id::{EventId, IdError, SandboxId, SnapshotId, TaskId};
 pub use limits::Limits;

@@ -1,26 +1,16 @@
 //! The operator's exceptions: a host and a port.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::target::{Host, Target};
+use glass_types::EgressRule;
+
+use super::target::Target;
 
 /// What may be reached although it is not public: `registry.corp.example:443`, `*.corp.example:443`, `10.0.0.5:5432`,
 /// `10.0.0.0/8:5432`, `[fd00::/8]:443`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPattern {
-    host: Pattern,
-    port: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    Name(String),
-    /// With its leading dot.
-    Below(String),
-    /// The network's address, and how many of its bits count.
-    Network(IpAddr, u8),
-}
+pub struct HostPattern(EgressRule);
 
 /// Not a host pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,71 +21,28 @@ enum Pattern {
 pub struct HostPatternError;
 
 impl HostPattern {
-    /// Whether the target may be reached at this address of it.
+    /// Whether the target may be reached at this address of it. An exception for an address is one for whatever name
+    /// leads there.
     pub(crate) fn permits(&self, target: &Target, address: IpAddr) -> bool {
-        self.port == target.port()
-            && match (&self.host, target.host()) {
-                (Pattern::Name(name), Host::Name(asked)) => name == asked,
-                (Pattern::Below(suffix), Host::Name(asked)) => asked.ends_with(suffix.as_str()),
-                (Pattern::Name(_) | Pattern::Below(_), Host::Address(_)) => false,
-                (Pattern::Network(network, bits), _) => contains(*network, *bits, address),
-            }
+        self.0.ports().contains(&target.port()) && self.is_about(target, address)
+    }
+
+    /// Whether it may at some port.
+    pub(crate) fn is_about(&self, target: &Target, address: IpAddr) -> bool {
+        self.0.names(target.host()) || self.0.contains(address)
     }
 }
 
 impl FromStr for HostPattern {
     type Err = HostPatternError;
 
+    /// An exception that says no port would open more than its author thought of.
     fn from_str(text: &str) -> Result<Self, HostPatternError> {
-        let (text, bits) = without_bits(text)?;
-        let (text, below) = match text.strip_prefix("*.") {
-            Some(rest) => (rest.to_owned(), true),
-            None => (text, false),
-        };
-        let target = Target::parse(&text, None).map_err(|_| HostPatternError)?;
-        let host = match (target.host(), bits, below) {
-            (Host::Name(name), None, true) => Pattern::Below(format!(".{name}")),
-            (Host::Name(name), None, false) => Pattern::Name(name.clone()),
-            (Host::Address(address), bits, false) => {
-                let most = if address.is_ipv4() { 32 } else { 128 };
-                let bits = bits.unwrap_or(most);
-                if bits > most {
-                    return Err(HostPatternError);
-                }
-                Pattern::Network(*address, bits)
-            }
-            _ => return Err(HostPatternError),
-        };
-        Ok(Self {
-            host,
-            port: target.port(),
-        })
-    }
-}
-
-/// Takes the `/8` out of `10.0.0.0/8:5432` and `[fd00::/8]:443`.
-fn without_bits(text: &str) -> Result<(String, Option<u8>), HostPatternError> {
-    let Some((before, after)) = text.split_once('/') else {
-        return Ok((text.to_owned(), None));
-    };
-    let end = after
-        .find(|c: char| !c.is_ascii_digit())
-        .ok_or(HostPatternError)?;
-    let bits = after[..end].parse().map_err(|_| HostPatternError)?;
-    Ok((format!("{before}{}", &after[end..]), Some(bits)))
-}
-
-fn contains(network: IpAddr, bits: u8, address: IpAddr) -> bool {
-    match (network.to_canonical(), address.to_canonical()) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let differ = Ipv4Addr::to_bits(network) ^ Ipv4Addr::to_bits(address);
-            differ.leading_zeros() >= u32::from(bits)
+        let rule: EgressRule = text.parse().map_err(|_| HostPatternError)?;
+        if rule.written_ports().is_empty() {
+            return Err(HostPatternError);
         }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let differ = Ipv6Addr::to_bits(network) ^ Ipv6Addr::to_bits(address);
-            differ.leading_zeros() >= u32::from(bits)
-        }
-        _ => false,
+        Ok(Self(rule))
     }
 }
 

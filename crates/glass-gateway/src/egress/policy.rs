@@ -20,8 +20,32 @@ pub(crate) fn judge(
     allow: &[HostPattern],
     own: &[IpAddr],
 ) -> Result<(), Denied> {
+    all(addresses, own, |address| {
+        allow.iter().any(|pattern| pattern.permits(target, address))
+    })
+}
+
+/// The same while the port is not known: an exception for some port is enough.
+pub(crate) fn judge_any_port(
+    target: &Target,
+    addresses: &[IpAddr],
+    allow: &[HostPattern],
+    own: &[IpAddr],
+) -> Result<(), Denied> {
+    all(addresses, own, |address| {
+        allow
+            .iter()
+            .any(|pattern| pattern.is_about(target, address))
+    })
+}
+
+fn all(
+    addresses: &[IpAddr],
+    own: &[IpAddr],
+    is_exception: impl Fn(IpAddr) -> bool,
+) -> Result<(), Denied> {
     for &address in addresses {
-        if allow.iter().any(|pattern| pattern.permits(target, address)) {
+        if is_exception(address) {
             continue;
         }
         let denied = |kind| Err(Denied { address, kind });

@@ -2,14 +2,17 @@
 
 use std::io;
 
-use glass_types::SandboxId;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::json;
 
-use super::door::CONNECTIONS;
+use glass_types::HostError;
+
+use super::door::{CONNECTIONS, Door};
+use super::inspect::Wrong;
 use super::policy::Denied;
+use super::report::REFUSAL;
 use super::target::{Target, TargetError};
 use crate::body::{Body, json};
 
@@ -19,8 +22,12 @@ const SHOWN: usize = 128;
 /// There is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("this server lets sandboxes reach nothing outside")]
+    #[error("this sandbox may reach nothing outside")]
     Closed,
+    #[error("no rule of this sandbox permits it")]
+    NotListed,
+    #[error("{0}")]
+    Words(Wrong),
     #[error("it is not a host that can be asked for: {0}")]
     Target(TargetError),
     #[error("only http:// URLs are fetched here")]
@@ -43,6 +50,21 @@ pub(crate) enum Refusal {
     OwnAddresses(#[source] io::Error),
 }
 
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoServerName => f.write_str("its TLS names no host, so no rule can permit it"),
+            Self::ServerName(name) => write!(f, "its TLS is for {name}"),
+            Self::NotTls => f.write_str("it begins like TLS and is none"),
+            Self::NoHost => f.write_str("its HTTP names no host, or several"),
+            Self::Host(host) => write!(f, "its HTTP is for {host}"),
+            Self::Http2 => f.write_str("it is HTTP/2 without TLS, which cannot be judged"),
+            Self::NotHttp => f.write_str("it begins like HTTP and is none"),
+            Self::TooLong => f.write_str("what it says first has no end"),
+        }
+    }
+}
+
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
@@ -57,17 +79,17 @@ impl From<TargetError> for Refusal {
 
 impl Refusal {
     /// Says so to the program and to the log.
-    pub(crate) fn answer(&self, sandbox: &SandboxId, target: &Target) -> Response<Body> {
-        self.respond(sandbox, &target.host().to_string(), Some(target.port()))
+    pub(crate) fn answer(&self, door: &Door, target: &Target) -> Response<Body> {
+        self.respond(door, &target.host().to_string(), Some(target.port()))
     }
 
     /// For what is not even a target.
-    pub(crate) fn answer_about(&self, sandbox: &SandboxId, given: &str) -> Response<Body> {
+    pub(crate) fn answer_about(&self, door: &Door, given: &str) -> Response<Body> {
         let given: String = given.chars().take(SHOWN).collect();
-        self.respond(sandbox, &given, None)
+        self.respond(door, &given, None)
     }
 
-    fn respond(&self, sandbox: &SandboxId, host: &str, port: Option<u16>) -> Response<Body> {
+    fn respond(&self, door: &Door, host: &str, port: Option<u16>) -> Response<Body> {
         let (status, rule) = (self.status(), self.rule());
         let mut detail = match self {
             // It was the address that was asked for.
@@ -78,7 +100,7 @@ impl Refusal {
             detail.push_str(": ");
             detail.push_str(&cause.to_string());
         }
-        tracing::warn!(sandbox.id = %sandbox, host, port, rule, detail, "egress refused");
+        tracing::debug!(sandbox.id = %door.sandbox, host, port, rule, detail, "egress refused");
         let body = json!({
             "type": format!("/errors/egress_{rule}"),
             "title": "The connection to the outside was not made",
@@ -93,6 +115,13 @@ impl Refusal {
         let mut response = json(status, &body);
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, problem);
+        if let Some(number) = self
+            .is_policy()
+            .then(|| door.report(host, port, rule, true))
+            .flatten()
+        {
+            response.headers_mut().insert(REFUSAL, number.into());
+        }
         // Of an answer to CONNECT most programs show only this.
         if let Ok(reason) = ReasonPhrase::try_from(format!("Egress refused ({rule})").into_bytes())
         {
@@ -101,12 +130,38 @@ impl Refusal {
         response
     }
 
-    fn status(&self) -> StatusCode {
+    /// Whether somebody decided so, rather than the world being as it is.
+    pub(super) fn is_policy(&self) -> bool {
         match self {
-            Self::Closed | Self::Denied(_) | Self::Target(TargetError::Notation) => {
-                StatusCode::FORBIDDEN
-            }
-            Self::Target(TargetError::UserInfo | TargetError::Port | TargetError::Name)
+            Self::Closed
+            | Self::NotListed
+            | Self::Words(_)
+            | Self::Denied(_)
+            | Self::Target(TargetError::Host(HostError::Notation)) => true,
+            Self::Target(
+                TargetError::UserInfo | TargetError::Port | TargetError::Host(HostError::Name),
+            )
+            | Self::Scheme
+            | Self::TooMany
+            | Self::Unresolved(_)
+            | Self::LookupTimeout
+            | Self::Unreachable(_)
+            | Self::ConnectTimeout
+            | Self::Answer(_)
+            | Self::OwnAddresses(_) => false,
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Closed
+            | Self::NotListed
+            | Self::Words(_)
+            | Self::Denied(_)
+            | Self::Target(TargetError::Host(HostError::Notation)) => StatusCode::FORBIDDEN,
+            Self::Target(
+                TargetError::UserInfo | TargetError::Port | TargetError::Host(HostError::Name),
+            )
             | Self::Scheme => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Unresolved(_) | Self::Unreachable(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
@@ -115,11 +170,19 @@ impl Refusal {
         }
     }
 
-    fn rule(&self) -> &'static str {
+    pub(super) fn rule(&self) -> &'static str {
         match self {
             Self::Closed => "mode_none",
-            Self::Target(TargetError::Notation) => "notation",
-            Self::Target(TargetError::UserInfo | TargetError::Port | TargetError::Name) => "target",
+            Self::NotListed => "allowlist",
+            Self::Words(Wrong::NoServerName | Wrong::ServerName(_) | Wrong::NotTls) => "tls_name",
+            Self::Words(Wrong::NoHost | Wrong::Host(_) | Wrong::Http2 | Wrong::NotHttp) => {
+                "http_host"
+            }
+            Self::Words(Wrong::TooLong) => "first_words",
+            Self::Target(TargetError::Host(HostError::Notation)) => "notation",
+            Self::Target(
+                TargetError::UserInfo | TargetError::Port | TargetError::Host(HostError::Name),
+            ) => "target",
             Self::Scheme => "scheme",
             Self::Denied(denied) => denied.kind.name(),
             Self::TooMany => "connections",
@@ -131,7 +194,13 @@ impl Refusal {
 
     fn remedy(&self) -> &'static str {
         match self {
-            Self::Closed => "the operator sets mode = \"open\" under [egress] in glasshouse.toml",
+            Self::Closed => {
+                "PUT /v1/sandboxes/{id}/egress gives it another policy; [egress] in glasshouse.toml has the default"
+            }
+            Self::NotListed => {
+                "add the host and port to the rules by PUT /v1/sandboxes/{id}/egress"
+            }
+            Self::Words(_) => "ask by the name that the connection was opened for",
             Self::Target(_) => {
                 "ask for a host name or an address with a port, such as example.com:443"
             }

@@ -26,16 +26,16 @@ pub(crate) async fn relay(
 ) -> Response<Body> {
     let uri = request.uri();
     if uri.scheme() != Some(&Scheme::HTTP) {
-        return Refusal::Scheme.answer_about(&door.sandbox, &uri.to_string());
+        return Refusal::Scheme.answer_about(door, &uri.to_string());
     }
     let given = uri.authority().map_or("", |a| a.as_str()).to_owned();
     let target = match Target::parse(&given, Some(HTTP_PORT)) {
         Ok(target) => target,
-        Err(error) => return Refusal::from(error).answer_about(&door.sandbox, &given),
+        Err(error) => return Refusal::from(error).answer_about(door, &given),
     };
     exchange(egress, door, &target, &given, request)
         .await
-        .unwrap_or_else(|refusal| refusal.answer(&door.sandbox, &target))
+        .unwrap_or_else(|refusal| refusal.answer(door, &target))
 }
 
 async fn exchange(
@@ -46,7 +46,8 @@ async fn exchange(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let room = door.room().ok_or(Refusal::TooMany)?;
-    let (outside, activity) = Watched::new(egress.open(door, target).await?);
+    let (outside, permit) = egress.open(door, target).await?;
+    let (outside, activity) = Watched::new(door.shaped(outside));
     let (mut sender, connection) = http1::handshake(TokioIo::new(outside))
         .await
         .map_err(Refusal::Answer)?;
@@ -56,6 +57,8 @@ async fn exchange(
             // What goes wrong is seen by the request and by the body.
             _ = connection => {}
             () = activity.idle(IDLE_LIMIT) => {}
+            // The URL is what was judged, so the host is known.
+            _ = permit.withdrawn(true) => {}
         }
         drop(room);
     }));

@@ -1,26 +1,15 @@
 //! Where a request wants to go, in one notation.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// The longest name that DNS has.
-const NAME_LIMIT: usize = 253;
-const LABEL_LIMIT: usize = 63;
+use glass_types::{Host, HostError};
 
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     host: Host,
     port: u16,
-}
-
-/// A host as it was named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Host {
-    Address(IpAddr),
-    /// In lower case, without the dot at its end.
-    Name(String),
 }
 
 /// Why it is not a target.
@@ -30,13 +19,15 @@ pub(crate) enum TargetError {
     UserInfo,
     #[error("the port is missing or not one of 1 to 65535")]
     Port,
-    #[error("an address is written as four decimal numbers or as IPv6 in brackets")]
-    Notation,
-    #[error("the host is not a name that DNS can have")]
-    Name,
+    #[error(transparent)]
+    Host(#[from] HostError),
 }
 
 impl Target {
+    pub(crate) fn new(host: Host, port: u16) -> Self {
+        Self { host, port }
+    }
+
     /// From `host:port`. Resolvers take `0x7f.1`, `017700000001` and `2130706433` for 127.0.0.1; here they are refused.
     pub(crate) fn parse(authority: &str, default_port: Option<u16>) -> Result<Self, TargetError> {
         if authority.contains('@') {
@@ -44,14 +35,14 @@ impl Target {
         }
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (address, port) = rest.split_once(']').ok_or(TargetError::Notation)?;
-                let address = Ipv6Addr::from_str(address).map_err(|_| TargetError::Notation)?;
+                let (address, port) = rest.split_once(']').ok_or(HostError::Notation)?;
+                let address = Ipv6Addr::from_str(address).map_err(|_| HostError::Notation)?;
                 (Host::Address(address.into()), port)
             }
             None => {
                 let end = authority.find(':').unwrap_or(authority.len());
                 let (host, port) = authority.split_at(end);
-                (Host::parse(host)?, port)
+                (host.parse()?, port)
             }
         };
         let port = match (port, default_port) {
@@ -70,41 +61,6 @@ impl Target {
     }
 }
 
-impl Host {
-    fn parse(text: &str) -> Result<Self, TargetError> {
-        let text = text.strip_suffix('.').unwrap_or(text);
-        if let Ok(address) = Ipv4Addr::from_str(text) {
-            return Ok(Self::Address(address.into()));
-        }
-        if text.rsplit('.').next().is_some_and(is_number) {
-            return Err(TargetError::Notation);
-        }
-        let valid = text.len() <= NAME_LIMIT && text.split('.').all(is_label);
-        if !valid {
-            return Err(TargetError::Name);
-        }
-        Ok(Self::Name(text.to_ascii_lowercase()))
-    }
-}
-
-fn is_number(label: &str) -> bool {
-    let hexadecimal = label
-        .strip_prefix("0x")
-        .or_else(|| label.strip_prefix("0X"));
-    match hexadecimal {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()),
-    }
-}
-
-fn is_label(label: &str) -> bool {
-    !label.is_empty()
-        && label.len() <= LABEL_LIMIT
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-}
-
 /// `:443`.
 fn parse_port(text: &str) -> Result<u16, TargetError> {
     let digits = text.strip_prefix(':').ok_or(TargetError::Port)?;
@@ -115,15 +71,6 @@ fn parse_port(text: &str) -> Result<u16, TargetError> {
     match digits.parse() {
         Ok(0) | Err(_) => Err(TargetError::Port),
         Ok(port) => Ok(port),
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => address.fmt(f),
-            Self::Name(name) => f.write_str(name),
-        }
     }
 }
 
@@ -180,7 +127,7 @@ mod tests {
         ] {
             assert_eq!(
                 Target::parse(text, None),
-                Err(TargetError::Notation),
+                Err(HostError::Notation.into()),
                 "{text}"
             );
         }
@@ -200,17 +147,17 @@ mod tests {
             ("example.com:+80", TargetError::Port),
             ("example.com:80:80", TargetError::Port),
             ("[::1]x:80", TargetError::Port),
-            ("", TargetError::Name),
-            (".:80", TargetError::Name),
-            ("..:80", TargetError::Name),
-            ("a..b:80", TargetError::Name),
-            ("exa%6dple.com:80", TargetError::Name),
-            ("127.0.0.1%00.example:80", TargetError::Name),
-            ("b\u{fc}cher.example:80", TargetError::Name),
-            ("①②⑦.0.0.①:80", TargetError::Name),
-            ("::1", TargetError::Name),
-            (&long, TargetError::Name),
-            (&longer, TargetError::Name),
+            ("", HostError::Name.into()),
+            (".:80", HostError::Name.into()),
+            ("..:80", HostError::Name.into()),
+            ("a..b:80", HostError::Name.into()),
+            ("exa%6dple.com:80", HostError::Name.into()),
+            ("127.0.0.1%00.example:80", HostError::Name.into()),
+            ("b\u{fc}cher.example:80", HostError::Name.into()),
+            ("①②⑦.0.0.①:80", HostError::Name.into()),
+            ("::1", HostError::Name.into()),
+            (&long, HostError::Name.into()),
+            (&longer, HostError::Name.into()),
         ] {
             assert_eq!(Target::parse(text, None), Err(error), "{text}");
         }

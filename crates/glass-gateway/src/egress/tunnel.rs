@@ -1,21 +1,29 @@
 //! `CONNECT`: bytes both ways, whatever they mean.
 
+use std::io;
+
+use glass_types::{EgressPolicy, Host};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Egress;
 use super::door::Door;
 use super::idle::{IDLE_LIMIT, Watched};
+use super::inspect::{self, Stopped, Wrong};
+use super::permit::Permit;
 use super::refusal::Refusal;
 use super::target::Target;
 use crate::body::{Body, full};
 
 /// In each direction.
 const BUFFER: usize = 32 * 1024;
+/// What a TLS client shows as "access denied": a fatal alert, before any key was agreed on.
+const ACCESS_DENIED: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x31];
 
 pub(crate) async fn tunnel(
     egress: &Egress,
@@ -25,34 +33,84 @@ pub(crate) async fn tunnel(
     let given = request.uri().authority().map_or("", |a| a.as_str());
     let target = match Target::parse(given, None) {
         Ok(target) => target,
-        Err(error) => return Refusal::from(error).answer_about(&door.sandbox, given),
+        Err(error) => return Refusal::from(error).answer_about(door, given),
     };
     // Before the lookup, so that what waits counts as well.
     let Some(room) = door.room() else {
-        return Refusal::TooMany.answer(&door.sandbox, &target);
+        return Refusal::TooMany.answer(door, &target);
     };
-    let outside = match egress.open(door, &target).await {
-        Ok(outside) => outside,
-        Err(refusal) => return refusal.answer(&door.sandbox, &target),
+    let (outside, permit) = match egress.open(door, &target).await {
+        Ok(opened) => opened,
+        Err(refusal) => return refusal.answer(door, &target),
     };
     tracing::debug!(sandbox.id = %door.sandbox, host = %target.host(), port = target.port(), "tunnel opened");
     // It begins when the answer has been written.
     let inside = hyper::upgrade::on(&mut request);
-    door.keep(pass(inside, outside, room));
+    door.keep(pass(inside, outside, door.clone(), target, permit, room));
     Response::new(full(""))
 }
 
-/// Until both sides have ended, or one has broken, or nothing passed for a long time. The end of one direction is
-/// passed on, and the other goes on.
-async fn pass(inside: OnUpgrade, outside: TcpStream, room: OwnedSemaphorePermit) {
+/// Until both sides have ended, or one has broken, or nothing passed for a long time, or the policy does not permit it
+/// any more. The end of one direction is passed on, and the other goes on.
+async fn pass(
+    inside: OnUpgrade,
+    outside: TcpStream,
+    door: Door,
+    target: Target,
+    permit: Permit,
+    room: OwnedSemaphorePermit,
+) {
     if let Ok(inside) = inside.await {
-        let mut inside = TokioIo::new(inside);
-        let (mut outside, activity) = Watched::new(outside);
-        tokio::select! {
-            // Either side's break is an ordinary end of a tunnel.
-            _ = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, BUFFER, BUFFER) => {}
-            () = activity.idle(IDLE_LIMIT) => {}
+        let (outside, activity) = Watched::new(door.shaped(outside));
+        let (mut inside_read, mut inside_write) = tokio::io::split(TokioIo::new(inside));
+        let (outside_read, mut outside_write) = tokio::io::split(outside);
+        let name = match target.host() {
+            Host::Name(name) if matches!(permit.policy(), EgressPolicy::Allowlist { .. }) => {
+                Some(name.as_str())
+            }
+            Host::Name(_) | Host::Address(_) => None,
+        };
+        let out = async {
+            if let Some(name) = name {
+                let words = inspect::first_words(&mut inside_read, name).await?;
+                outside_write.write_all(&words).await?;
+            }
+            copy(inside_read, outside_write).await
+        };
+        let back = async { copy(outside_read, &mut inside_write).await };
+        let refusal = tokio::select! {
+            ended = async { tokio::try_join!(out, back) } => match ended {
+                Err(Stopped::Refused(refusal)) => Some(refusal),
+                // Either side's break is an ordinary end of a tunnel.
+                Ok(_) | Err(Stopped::Ended) => None,
+            },
+            () = activity.idle(IDLE_LIMIT) => None,
+            refusal = permit.withdrawn(name.is_some()) => Some(refusal),
+        };
+        if let Some(refusal) = refusal {
+            let host = target.host().to_string();
+            door.report(&host, Some(target.port()), refusal.rule(), false);
+            tracing::debug!(sandbox.id = %door.sandbox, host, rule = refusal.rule(), detail = %refusal, "tunnel cut");
+            if let Refusal::Words(Wrong::NoServerName | Wrong::ServerName(_)) = refusal {
+                // Whoever does not read it learns by the end of the connection.
+                let _ = inside_write.write_all(&ACCESS_DENIED).await;
+            }
         }
     }
     drop(room);
+}
+
+async fn copy(
+    from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> Result<(), Stopped> {
+    tokio::io::copy_buf(&mut BufReader::with_capacity(BUFFER, from), &mut to).await?;
+    to.shutdown().await?;
+    Ok(())
+}
+
+impl From<io::Error> for Stopped {
+    fn from(_: io::Error) -> Self {
+        Self::Ended
+    }
 }

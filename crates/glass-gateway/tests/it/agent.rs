@@ -1,12 +1,15 @@
 //! A gateway on a socket, and an agent that talks to it.
 
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use glass_gateway::{Caller, Gateway, GatewayConfig, Tokens, Upstream, UsageSink};
-use glass_types::SandboxId;
+use glass_gateway::{
+    Caller, EgressControl, EgressRefusal, EgressSink, Gateway, GatewayConfig, Tokens, Upstream,
+    UsageSink,
+};
+use glass_types::{EgressPolicy, SandboxId};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -41,7 +44,19 @@ impl Tokens for Known {
     }
 }
 
+/// What was refused.
+#[derive(Default)]
+pub(crate) struct Refused(Mutex<Vec<EgressRefusal>>);
+
+impl EgressSink for Refused {
+    fn refused(&self, refusal: EgressRefusal) {
+        self.0.lock().unwrap().push(refusal);
+    }
+}
+
 pub(crate) struct Sandbox {
+    pub(crate) egress: Arc<EgressControl>,
+    refused: Arc<Refused>,
     directory: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<()>>,
@@ -61,6 +76,19 @@ impl Sandbox {
     }
 
     pub(crate) fn start(config: GatewayConfig, usage: Option<Arc<dyn UsageSink>>) -> Self {
+        Self::start_with(config, usage, EgressPolicy::Open)
+    }
+
+    /// What was refused so far.
+    pub(crate) fn refused(&self) -> Vec<EgressRefusal> {
+        self.refused.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn start_with(
+        config: GatewayConfig,
+        usage: Option<Arc<dyn UsageSink>>,
+        policy: EgressPolicy,
+    ) -> Self {
         static CRYPTO: Once = Once::new();
         CRYPTO.call_once(|| {
             rustls::crypto::ring::default_provider()
@@ -78,11 +106,19 @@ impl Sandbox {
         if let Some(usage) = usage {
             gateway = gateway.with_usage(usage);
         }
+        let refused = Arc::new(Refused::default());
+        let gateway = gateway.with_egress_sink(refused.clone());
+        let egress = Arc::new(EgressControl::new(policy, 0));
+        let control = egress.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
-            gateway.serve(sandbox, listener, stopped.map(drop)).await;
+            gateway
+                .serve(sandbox, control, listener, stopped.map(drop))
+                .await;
         });
         Self {
+            egress,
+            refused,
             directory,
             stop: Some(stop),
             server: Some(server),

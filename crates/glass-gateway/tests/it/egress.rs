@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use glass_gateway::EgressMode;
+use glass_types::EgressPolicy;
 use http::Request;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ use crate::provider::{Provider, pieces};
 #[tokio::test]
 async fn a_tunnel_passes_bytes_and_the_end_of_each_direction() {
     let (listener, address) = listener().await;
-    let sandbox = sandbox(EgressMode::Open, &[&address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[&address]);
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut all = Vec::new();
@@ -45,7 +45,7 @@ async fn a_tunnel_passes_bytes_and_the_end_of_each_direction() {
 async fn nothing_private_is_reached_in_any_notation() {
     let (listener, address) = listener().await;
     let port = address.rsplit(':').next().unwrap();
-    let sandbox = sandbox(EgressMode::Open, &[]);
+    let sandbox = sandbox(EgressPolicy::Open, &[]);
     for (host, rule) in [
         ("127.0.0.1", "loopback"),
         ("127.0.0.1.", "loopback"),
@@ -100,7 +100,7 @@ async fn nothing_private_is_reached_in_any_notation() {
 async fn the_hosts_own_addresses_are_not_reached() {
     let listener = tokio::net::TcpListener::bind("[::]:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let sandbox = sandbox(EgressMode::Open, &[]);
+    let sandbox = sandbox(EgressPolicy::Open, &[]);
     let interfaces = nix::ifaddrs::getifaddrs().unwrap();
     let own: Vec<String> = interfaces
         .filter_map(|interface| {
@@ -121,7 +121,7 @@ async fn the_hosts_own_addresses_are_not_reached() {
 async fn what_is_no_target_is_refused() {
     let (listener, address) = listener().await;
     // The exception must not be reached by a trick either.
-    let sandbox = sandbox(EgressMode::Open, &[&address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[&address]);
     for target in [
         format!("user@{address}"),
         format!("example.com:80@{address}"),
@@ -153,7 +153,7 @@ async fn an_exception_by_name_is_reached() {
     let (listener, address) = listener().await;
     let port = address.rsplit(':').next().unwrap();
     let target = format!("localhost:{port}");
-    let sandbox = sandbox(EgressMode::Open, &[&target]);
+    let sandbox = sandbox(EgressPolicy::Open, &[&target]);
     assert_eq!(connect(&sandbox, &target).await.status, 200);
     listener.accept().await.unwrap();
     assert_eq!(connect(&sandbox, &address).await.status, 403);
@@ -162,7 +162,7 @@ async fn an_exception_by_name_is_reached() {
 #[tokio::test]
 async fn mode_none_refuses_the_exceptions_as_well() {
     let (listener, address) = listener().await;
-    let sandbox = sandbox(EgressMode::None, &[&address]);
+    let sandbox = sandbox(EgressPolicy::None, &[&address]);
     for target in [&address, "example.com:443"] {
         let answer = connect(&sandbox, target).await;
         assert_eq!(answer.status, 403);
@@ -177,7 +177,7 @@ async fn mode_none_refuses_the_exceptions_as_well() {
 async fn what_does_not_answer_is_named() {
     let (listener, address) = listener().await;
     drop(listener);
-    let sandbox = sandbox(EgressMode::Open, &[&address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[&address]);
     let answer = connect(&sandbox, &address).await;
     assert_eq!(answer.status, 502);
     let problem = answer.problem().await;
@@ -195,7 +195,7 @@ async fn what_does_not_answer_is_named() {
 #[tokio::test]
 async fn a_sandbox_has_so_many_tunnels_and_no_more() {
     let (listener, address) = listener().await;
-    let sandbox = sandbox(EgressMode::Open, &[&address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[&address]);
     let mut tunnels = Vec::new();
     for _ in 0..128 {
         let (answer, accepted) = tokio::join!(connect(&sandbox, &address), listener.accept());
@@ -224,7 +224,7 @@ async fn a_sandbox_has_so_many_tunnels_and_no_more() {
 #[tokio::test]
 async fn the_outside_is_told_when_the_program_goes() {
     let (listener, address) = listener().await;
-    let sandbox = sandbox(EgressMode::Open, &[&address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[&address]);
     let (answer, accepted) = tokio::join!(connect(&sandbox, &address), listener.accept());
     drop(answer);
     let (mut stream, _) = accepted.unwrap();
@@ -234,7 +234,7 @@ async fn the_outside_is_told_when_the_program_goes() {
 #[tokio::test]
 async fn a_stop_cuts_the_tunnels() {
     let (listener, address) = listener().await;
-    let mut sandbox = sandbox(EgressMode::Open, &[&address]);
+    let mut sandbox = sandbox(EgressPolicy::Open, &[&address]);
     let (mut answer, accepted) = tokio::join!(connect(&sandbox, &address), listener.accept());
     sandbox.stop().await.unwrap();
     assert_eq!(answer.stream.read(&mut [0]).await.unwrap(), 0);
@@ -261,7 +261,7 @@ async fn a_request_with_an_absolute_url_is_passed_on_as_it_streams() {
     })
     .await;
     let address = server.url.strip_prefix("http://").unwrap();
-    let sandbox = sandbox(EgressMode::Open, &[address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[address]);
     let request = Request::post(format!("{}/a/b?c=d", server.url))
         .header("host", "elsewhere.example")
         .header("proxy-authorization", "Basic eDp5")
@@ -300,7 +300,7 @@ async fn an_answer_that_is_cut_is_cut() {
     })
     .await;
     let address = server.url.strip_prefix("http://").unwrap();
-    let sandbox = sandbox(EgressMode::Open, &[address]);
+    let sandbox = sandbox(EgressPolicy::Open, &[address]);
     let request = Request::get(&server.url).body(full("")).unwrap();
     match sandbox.send(request).await {
         Ok(answer) if answer.status() == 200 => assert!(answer.collect().await.is_err()),
@@ -311,7 +311,7 @@ async fn an_answer_that_is_cut_is_cut() {
 
 #[tokio::test]
 async fn the_gateways_own_url_in_full_is_the_gateway() {
-    let sandbox = sandbox(EgressMode::Open, &[]);
+    let sandbox = sandbox(EgressPolicy::Open, &[]);
     let own = format!("http://127.0.0.1:{GATEWAY_PORT}");
     let hello = Request::head(&own).body(full("")).unwrap();
     assert_eq!(sandbox.send(hello).await.unwrap().status(), 200);

@@ -4,6 +4,7 @@
 mod agent;
 mod demo;
 mod egress;
+mod egress_policy;
 mod outside;
 mod provider;
 mod proxy;

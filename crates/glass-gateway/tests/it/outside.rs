@@ -1,6 +1,7 @@
 //! The way out as a program in the sandbox uses it, and a listener to reach.
 
-use glass_gateway::{EgressConfig, EgressMode, GatewayConfig};
+use glass_gateway::{EgressConfig, GatewayConfig};
+use glass_types::EgressPolicy;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -10,9 +11,8 @@ use crate::agent::Sandbox;
 pub(crate) const GATEWAY_PORT: u16 = 4321;
 
 /// A sandbox whose operator makes these exceptions.
-pub(crate) fn sandbox(mode: EgressMode, allow: &[&str]) -> Sandbox {
+pub(crate) fn sandbox(policy: EgressPolicy, allow: &[&str]) -> Sandbox {
     let egress = EgressConfig {
-        mode,
         allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
         gateway_port: GATEWAY_PORT,
     };
@@ -20,7 +20,7 @@ pub(crate) fn sandbox(mode: EgressMode, allow: &[&str]) -> Sandbox {
         egress,
         ..GatewayConfig::default()
     };
-    Sandbox::start(config, None)
+    Sandbox::start_with(config, None, policy)
 }
 
 /// A listener on loopback, and its address.

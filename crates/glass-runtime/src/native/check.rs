@@ -41,6 +41,7 @@ pub fn check(state_dir: &Path) -> Vec<Check> {
         seccomp(),
         loops(),
         sharing(state_dir),
+        way_out(),
         space(state_dir),
     ]
 }
@@ -233,6 +234,20 @@ fn sharing(state_dir: &Path) -> Check {
     Check {
         needed: false,
         ..of("instant snapshots", found, remedy)
+    }
+}
+
+fn way_out() -> Check {
+    let found = match glass_launch::net::probe() {
+        Ok(()) => Ok("every connection of a sandbox finds the way out".to_owned()),
+        Err(e) => Err(format!(
+            "the kernel takes no program that chooses sockets ({e}): only what knows of an HTTP proxy finds the way out"
+        )),
+    };
+    let remedy = "run as root on a kernel of version 5.9 or newer with CONFIG_BPF_SYSCALL";
+    Check {
+        needed: false,
+        ..of("way out", found, remedy)
     }
 }
 

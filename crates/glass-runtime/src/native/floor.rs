@@ -60,6 +60,7 @@ impl NativeRuntime {
             env: guest_env(&config),
             writable_root: false,
             open_files: 1024,
+            way_out: None,
             bare: true,
         };
         let start = Instant::now();

@@ -56,6 +56,7 @@ impl NativeRuntime {
             env: guest_env(&guest_config(spec)),
             writable_root: spec.root == RootMode::Writable,
             open_files: spec.limits.open_files,
+            way_out: Some(GuestConfig::SOCKETS.to_owned()),
             bare: false,
         };
         timings.done("make control groups");

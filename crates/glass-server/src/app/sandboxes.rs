@@ -9,6 +9,7 @@ mod crashes;
 mod death;
 mod driver;
 mod edit;
+mod egress;
 mod idle;
 mod origin;
 mod proxy;
@@ -26,12 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glass_api::{Code, CreateParams, LimitsView, Problem, SandboxView};
-use glass_gateway::{EgressMode, Gateway};
+use glass_gateway::Gateway;
 use glass_guest_protocol::WEB_PORT;
 use glass_image::{Image, ImageStore};
 use glass_runtime::{Runtime, RuntimeError, SandboxSpec};
 use glass_store::{NewSandboxEvent, SandboxRow, Shift, Store};
-use glass_types::{Isolation, SandboxId, SandboxState, Transition};
+use glass_types::{EgressPolicy, Isolation, SandboxId, SandboxState, Transition};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,8 @@ pub(crate) struct Sandboxes {
     images: ImageStore,
     runtime: Arc<dyn Runtime>,
     gateway: Gateway,
+    /// Of sandboxes that have no policy of their own.
+    egress: EgressPolicy,
     previews: Previews,
     /// TCP port on the sandbox's loopback at which its guest offers the gateway; 0 lets the guest choose.
     gateway_port: u16,
@@ -80,6 +83,7 @@ impl Sandboxes {
         images: ImageStore,
         runtime: Arc<dyn Runtime>,
         gateway: Gateway,
+        egress: EgressPolicy,
         previews: Previews,
         gateway_port: u16,
         memory: Arc<dyn HostMemory>,
@@ -94,6 +98,7 @@ impl Sandboxes {
             images,
             runtime,
             gateway,
+            egress,
             previews,
             gateway_port,
             drivers: Drivers::default(),
@@ -117,7 +122,12 @@ impl Sandboxes {
     }
 
     fn driver_of(&self, row: &SandboxRow) -> Driver {
-        Driver::new(row, self.policy_of(row), Arc::clone(&self.runtime))
+        Driver::new(
+            row,
+            self.policy_of(row),
+            self.egress_control(row),
+            Arc::clone(&self.runtime),
+        )
     }
 
     /// The driver of a sandbox.
@@ -152,6 +162,7 @@ impl Sandboxes {
             isolation: wishes.isolation,
             visibility: wishes.visibility,
             idle: params.idle,
+            egress: wishes.egress,
             ..SandboxRow::fresh(
                 origin.image,
                 origin.image_digest,
@@ -390,10 +401,10 @@ fn gateway_token() -> String {
 }
 
 /// The owner's environment wins over the way out, and that over the image's, whose author knows nothing of it.
-fn spec(row: &SandboxRow, image: &Image, egress: EgressMode, gateway_port: u16) -> SandboxSpec {
+fn spec(row: &SandboxRow, image: &Image, gateway_port: u16) -> SandboxSpec {
     let mut env: BTreeMap<String, String> = image.config.env.iter().cloned().collect();
     // Without a network of its own a sandbox has the host's way out.
-    if egress == EgressMode::Open && gateway_port != 0 {
+    if gateway_port != 0 {
         env.extend(proxy::variables(gateway_port, &row.env));
     }
     env.extend(row.env.clone());

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use glass_api::{CreateParams, FieldError, LimitsParams, PROMPT_LIMIT, Problem};
-use glass_types::{Isolation, Limits, RootMode, Visibility};
+use glass_api::{CreateParams, EgressParams, FieldError, LimitsParams, PROMPT_LIMIT, Problem};
+use glass_store::SandboxRow;
+use glass_types::{EgressPolicy, EgressRule, Isolation, Limits, RootMode, Visibility};
 
 const LABELS: usize = 64;
 const ENV_BYTES: usize = 128 << 10;
+const EGRESS_RULES: usize = 256;
 
 /// Collects wrong fields.
 #[derive(Default)]
@@ -153,6 +155,41 @@ impl Fields {
                 default.network_bytes_per_second,
             ),
         }
+    /// As a row has it; nothing for the server's policy.
+    fn egress(&mut self, prefix: &str, given: &EgressParams) -> Option<String> {
+        if given.rules.len() > EGRESS_RULES {
+            let message = format!("at most {EGRESS_RULES} rules");
+            self.wrong(format!("{prefix}rules"), given.rules.len(), message);
+            return None;
+        }
+        let rules: Vec<EgressRule> = given
+            .rules
+            .iter()
+            .filter_map(|text| match text.parse::<EgressRule>() {
+                Ok(rule) => Some(rule),
+                Err(error) => {
+                    self.wrong(format!("{prefix}rules"), text, error.to_string());
+                    None
+                }
+            })
+            .collect();
+        let policy = match given.mode.as_str() {
+            "open" => EgressPolicy::Open,
+            "none" => EgressPolicy::None,
+            "allowlist" => EgressPolicy::Allowlist { rules },
+            "default" if rules.is_empty() => return None,
+            "default" => EgressPolicy::Open,
+            other => {
+                let message = "give open, allowlist, none or default";
+                self.wrong(format!("{prefix}mode"), other, message);
+                return None;
+            }
+        };
+        if given.mode != "allowlist" && !given.rules.is_empty() {
+            let message = "only the mode allowlist has rules";
+            self.wrong(format!("{prefix}rules"), given.rules.len(), message);
+        }
+        Some(serde_json::to_string(&policy).expect("a policy is words and lists of them"))
     }
 
     fn finish(self) -> Result<(), Problem> {
@@ -172,6 +209,8 @@ pub(super) struct Wishes {
     pub(super) root: RootMode,
     pub(super) isolation: Isolation,
     pub(super) visibility: Visibility,
+    /// As its row has it.
+    pub(super) egress: Option<String>,
 }
 
 /// What a new sandbox gets, where all that was asked for can be had.
@@ -180,6 +219,10 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Wishes, Problem> {
     let root = fields.word("root", params.root.as_deref());
     let isolation = fields.word("isolation", params.isolation.as_deref());
     let visibility = fields.word("visibility", params.visibility.as_deref());
+    let egress = params
+        .egress
+        .as_ref()
+        .and_then(|egress| fields.egress("egress.", egress));
     fields.env(&params.env);
     for (name, value) in &params.env {
         if name.starts_with("GLASSHOUSE_") {
@@ -204,6 +247,28 @@ pub(super) fn sandbox(params: &CreateParams) -> Result<Wishes, Problem> {
         root,
         isolation,
         visibility,
+        egress,
+    })
+}
+
+/// The policy as a row has it, where it can be one; nothing for the server's.
+pub(super) fn egress(params: &EgressParams) -> Result<Option<String>, Problem> {
+    let mut fields = Fields::default();
+    let json = fields.egress("", params);
+    fields.finish()?;
+    Ok(json)
+}
+
+/// What makes another sandbox like this one.
+pub(super) fn egress_of(row: &SandboxRow) -> Option<EgressParams> {
+    let policy: EgressPolicy = serde_json::from_str(row.egress.as_deref()?).ok()?;
+    let rules = match &policy {
+        EgressPolicy::Allowlist { rules } => rules.iter().map(ToString::to_string).collect(),
+        EgressPolicy::Open | EgressPolicy::None => Vec::new(),
+    };
+    Some(EgressParams {
+        mode: policy.mode().to_owned(),
+        rules,
     })
 }
 

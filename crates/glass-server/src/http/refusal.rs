@@ -27,6 +27,8 @@ refusals! {
     List: InvalidInput;
     /// Of what is read from the row of a sandbox.
     Row: SandboxNotFound;
+    SetEgress: InvalidJson InvalidInput TooLarge SandboxNotFound DiskFull;
+    EgressRefusals: SandboxNotFound InvalidInput;
     Start: SandboxNotFound StateConflict ImageNotFound DiskFull HostUnsupported SandboxUnavailable;
     /// Of what takes a sandbox down.
     End: SandboxNotFound StateConflict DiskFull;

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    archive, auth, exec, files, meta, processes, sandbox_events, sandboxes, settings, snapshots,
-    tasks, templates, terminal,
+    archive, auth, egress, exec, files, meta, processes, sandbox_events, sandboxes, settings,
+    snapshots, tasks, templates, terminal,
 };
 use crate::app::{Sandboxes, Tasks};
 use crate::error::ApiError;
@@ -75,6 +75,8 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(processes::control))
         .routes(routes!(processes::logs))
         .routes(routes!(sandbox_events::events))
+        .routes(routes!(egress::get, egress::set))
+        .routes(routes!(egress::refusals))
         .routes(routes!(exec::exec))
         .routes(routes!(terminal::terminal))
         .routes(routes!(files::list, files::remove))

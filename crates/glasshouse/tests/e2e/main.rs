@@ -6,6 +6,7 @@
 mod bad_input;
 mod bombs;
 mod escape;
+mod egress;
 mod first_app;
 mod harness;
 mod hot_reload;

@@ -29,7 +29,7 @@ impl Sandboxes {
             Ok(image) => image,
             Err(_) => self.image(&row.image).await?,
         };
-        let spec = spec(row, &image, self.gateway.egress(), self.gateway_port);
+        let spec = spec(row, &image, self.gateway_port);
         self.runtime.create(&spec).await?;
         self.fetch_from_archive(driver, row).await?;
         // Bound before the start, so that the guest's first connection finds it.
@@ -59,13 +59,14 @@ impl Sandboxes {
         driver.detach(Down::Replaced);
         let token = self.shutdown.child_token();
         let listener = self.runtime.gateway(&driver.id).await?;
-        let (gateway, sandbox, stop) = (
+        let (gateway, sandbox, egress, stop) = (
             self.gateway.clone(),
             driver.id.clone(),
+            Arc::clone(&driver.egress),
             token.clone().cancelled_owned(),
         );
         self.tracker
-            .spawn(async move { gateway.serve(sandbox, listener, stop).await });
+            .spawn(async move { gateway.serve(sandbox, egress, listener, stop).await });
         driver.attach(token);
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use glass_gateway::EgressControl;
 use glass_runtime::{GuestClient, Runtime};
 use glass_store::{Millis, SandboxRow};
 use glass_types::{IdlePolicy, SandboxId, SandboxState, Visibility};
@@ -55,6 +56,10 @@ impl Drivers {
 pub(super) struct Driver {
     pub(super) id: SandboxId,
     pub(super) guest: GuestClient,
+    /// What it may do on the way out.
+    pub(super) egress: Arc<EgressControl>,
+    /// Held while that is changed.
+    pub(super) egress_turn: tokio::sync::Mutex<()>,
     turn: Arc<tokio::sync::Mutex<()>>,
     inner: Mutex<Inner>,
 }
@@ -63,7 +68,12 @@ pub(super) struct Driver {
 pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Driver {
-    pub(super) fn new(row: &SandboxRow, policy: IdlePolicy, runtime: Arc<dyn Runtime>) -> Self {
+    pub(super) fn new(
+        row: &SandboxRow,
+        policy: IdlePolicy,
+        egress: Arc<EgressControl>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Self {
         // A row of a version that did not note it was used now, for all we know.
         let last_used = match row.last_used_at {
             0 => clock::steady(),
@@ -72,6 +82,8 @@ impl Driver {
         Self {
             id: row.id.clone(),
             guest: GuestClient::new(runtime, row.id.clone()),
+            egress,
+            egress_turn: tokio::sync::Mutex::default(),
             turn: Arc::default(),
             inner: Mutex::new(Inner {
                 state: row.state,

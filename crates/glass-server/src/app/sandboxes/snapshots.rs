@@ -312,6 +312,7 @@ fn like(row: &SandboxRow, params: ForkParams) -> CreateParams {
         root: Some(row.root.to_string()),
         isolation: Some(row.isolation.to_string()),
         visibility: Some(row.visibility.to_string()),
+        egress: validate::egress_of(row),
         idle: row.idle,
         ..CreateParams::default()
     }

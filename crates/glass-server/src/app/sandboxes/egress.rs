@@ -1,0 +1,104 @@
+//! What a sandbox may reach outside, and what it was not let out to.
+
+use std::sync::Arc;
+
+use glass_api::{EgressParams, EgressRefusalList, EgressRefusalView, EgressView};
+use glass_gateway::EgressControl;
+use glass_store::SandboxRow;
+use glass_types::{EgressPolicy, SandboxId};
+
+use super::{Sandboxes, not_found};
+use crate::app::validate;
+use crate::error::ApiError;
+
+/// How many refusals one answer has.
+const PAGE: u64 = 200;
+
+impl Sandboxes {
+    /// The policy of a sandbox, as it is in its row.
+    fn policy(&self, row: &SandboxRow) -> EgressPolicy {
+        let Some(json) = &row.egress else {
+            return self.egress.clone();
+        };
+        serde_json::from_str(json).unwrap_or_else(|error| {
+            // What cannot be read permits nothing.
+            tracing::error!(sandbox.id = %row.id, %error, "the egress policy in the database cannot be read");
+            EgressPolicy::None
+        })
+    }
+
+    /// What the gateway holds the sandbox to from now on.
+    pub(super) fn egress_control(&self, row: &SandboxRow) -> Arc<EgressControl> {
+        let rate = row.limits.network_bytes_per_second;
+        Arc::new(EgressControl::new(self.policy(row), rate))
+    }
+
+    /// The policy that is in force.
+    pub(crate) async fn egress(&self, id: &SandboxId) -> Result<EgressView, ApiError> {
+        let row = self.get(id).await?;
+        let policy = self.policy(&row);
+        let rules = match &policy {
+            EgressPolicy::Allowlist { rules } => rules.iter().map(ToString::to_string).collect(),
+            EgressPolicy::Open | EgressPolicy::None => Vec::new(),
+        };
+        Ok(EgressView {
+            mode: policy.mode().to_owned(),
+            rules,
+            is_default: row.egress.is_none(),
+            is_enforced: self.is_egress_enforced(),
+        })
+    }
+
+    /// Without a network of its own a sandbox has the host's way out.
+    fn is_egress_enforced(&self) -> bool {
+        self.runtime.name() != "sim"
+    }
+
+    /// Puts another policy in force: in the row first, so that it holds whatever happens to this server.
+    pub(crate) async fn set_egress(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        params: &EgressParams,
+    ) -> Result<EgressView, ApiError> {
+        let json = validate::egress(params)?;
+        let id = id.clone();
+        self.detached(|this| async move {
+            // One after the other, so that what is in force is what is in the row.
+            let driver = this.driver(&id)?;
+            let _one = driver.egress_turn.lock().await;
+            if !this.store.set_sandbox_egress(&id, json).await? {
+                return Err(not_found(&id));
+            }
+            let row = this.get(&id).await?;
+            driver.egress.set_policy(this.policy(&row));
+            this.egress(&id).await
+        })
+        .await
+    }
+
+    /// Refusals after the one with this number, the newest last.
+    pub(crate) async fn egress_refusals(
+        &self,
+        id: &SandboxId,
+        after: i64,
+        limit: Option<u64>,
+    ) -> Result<EgressRefusalList, ApiError> {
+        self.get(id).await?;
+        let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let mut rows = self.store.egress_refusals(id, after, limit + 1).await?;
+        let has_more = u64::try_from(rows.len()).unwrap_or(u64::MAX) > limit;
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let refusals = rows
+            .into_iter()
+            .map(|row| EgressRefusalView {
+                number: row.number,
+                at: row.at,
+                process: row.process,
+                host: row.host,
+                port: row.port,
+                rule: row.rule,
+            })
+            .collect();
+        Ok(EgressRefusalList { refusals, has_more })
+    }
+}
