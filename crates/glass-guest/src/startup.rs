@@ -44,14 +44,16 @@ pub(crate) fn configure() -> Result<(GuestConfig, Option<Sockets>), StartError> 
         .map_err(|error| StartError::BadConfig { error })?;
     // SAFETY: there is one thread yet, so nobody reads the environment meanwhile.
     unsafe { std::env::remove_var(GuestConfig::VARIABLE) };
-    let sockets = std::env::var(GuestConfig::SOCKETS).ok();
+    let sockets = std::env::var_os(GuestConfig::SOCKETS);
     // SAFETY: as above.
     unsafe { std::env::remove_var(GuestConfig::SOCKETS) };
     close_on_exec();
     // Orphans come to us in the simulated backend too, so their ports are known and their end is ours to bring.
     // SAFETY: prctl with these arguments touches no memory.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    let sockets = sockets.map(|text| Sockets::inherit(&text)).transpose()?;
+    let sockets = sockets
+        .map(|text| Sockets::inherit(&text.to_string_lossy()))
+        .transpose()?;
     Ok((config, sockets))
 }
 

@@ -142,7 +142,9 @@ mod tests {
             near_write.write_all(&[2; 200_000]),
             far_read.read_exact(&mut sent),
         );
-        (a.unwrap(), b.unwrap(), c.unwrap());
+        a.unwrap();
+        b.unwrap();
+        c.unwrap();
         let took = began.elapsed();
         assert!(took > Duration::from_millis(1700), "{took:?}");
         assert!(took < Duration::from_millis(2200), "{took:?}");

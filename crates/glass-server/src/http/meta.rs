@@ -6,10 +6,12 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse};
 use glass_api::{AgentList, ImageList, ImageView};
 use http::header;
+use prometheus_client::collector::Collector;
 use serde_json::{Value, json};
 
 use super::refusal;
 use crate::error::{ApiError, internal};
+use crate::metrics::EgressMetrics;
 
 /// Answers as long as the process lives.
 #[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = String)))]
@@ -58,7 +60,9 @@ pub(super) async fn version(State(state): State<super::State>) -> Json<Value> {
 #[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "get_metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text"), refusal::Plain))]
 pub(super) async fn metrics(State(state): State<super::State>) -> impl IntoResponse {
     const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = state.metrics.text(&state.sandboxes.census(), Vec::new());
+    let egress = EgressMetrics(state.sandboxes.egress_counts());
+    let others: Vec<Box<dyn Collector>> = vec![Box::new(egress)];
+    let text = state.metrics.text(&state.sandboxes.census(), others);
     ([(header::CONTENT_TYPE, TEXT)], text)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use glass_api::{EgressParams, EgressRefusalList, EgressRefusalView, EgressView};
-use glass_gateway::EgressControl;
+use glass_gateway::{EgressControl, EgressCounts};
 use glass_store::SandboxRow;
 use glass_types::{EgressPolicy, SandboxId};
 
@@ -31,6 +31,11 @@ impl Sandboxes {
     pub(super) fn egress_control(&self, row: &SandboxRow) -> Arc<EgressControl> {
         let rate = row.limits.network_bytes_per_second;
         Arc::new(EgressControl::new(self.policy(row), rate))
+    }
+
+    /// What passed to and from the outside of all sandboxes, and how often something was refused.
+    pub(crate) fn egress_counts(&self) -> EgressCounts {
+        self.gateway.egress_counts()
     }
 
     /// The policy that is in force.
