@@ -2,7 +2,6 @@
 
 use glass_types::SandboxId;
 use sea_orm::ActiveValue::{NotSet, Set};
-use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, TransactionTrait};
 
 use crate::entity::egress_refusal::{ActiveModel, Column, Entity};
@@ -27,26 +26,6 @@ pub struct EgressRefusalRow {
 }
 
 impl Store {
-    /// Puts another egress policy, as JSON, into the row of a sandbox; `None` is the server's. Answers whether there is
-    /// such a sandbox.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn set_sandbox_egress(
-        &self,
-        id: &SandboxId,
-        policy: Option<String>,
-    ) -> Result<bool, StoreError> {
-        let update = sandbox::Entity::update_many()
-            .col_expr(sandbox::Column::Egress, Expr::value(policy))
-            .filter(sandbox::Column::Id.eq(id.as_str()))
-            .exec(&self.writer)
-            .await;
-        update
-            .map(|update| update.rows_affected > 0)
-            .map_err(StoreError::query("write an egress policy"))
-    }
-
     /// Adds refusals of a sandbox, all or none, and forgets all of its but the newest `keep`. Those of a sandbox that is
     /// gone are forgotten, too.
     ///

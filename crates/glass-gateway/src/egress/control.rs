@@ -61,7 +61,11 @@ impl EgressControl {
 
     /// Puts another policy in force.
     pub fn set_policy(&self, policy: EgressPolicy) {
-        self.policy.send_replace(policy);
+        self.policy.send_if_modified(|now| {
+            let is_other = *now != policy;
+            *now = policy;
+            is_other
+        });
     }
 
     /// Puts another bandwidth in force.

@@ -155,6 +155,8 @@ impl Fields {
                 default.network_bytes_per_second,
             ),
         }
+    }
+
     /// As a row has it; nothing for the server's policy.
     fn egress(&mut self, prefix: &str, given: &EgressParams) -> Option<String> {
         if given.rules.len() > EGRESS_RULES {

@@ -58,8 +58,6 @@ pub(super) struct Driver {
     pub(super) guest: GuestClient,
     /// What it may do on the way out.
     pub(super) egress: Arc<EgressControl>,
-    /// Held while that is changed.
-    pub(super) egress_turn: tokio::sync::Mutex<()>,
     turn: Arc<tokio::sync::Mutex<()>>,
     inner: Mutex<Inner>,
 }
@@ -83,7 +81,6 @@ impl Driver {
             id: row.id.clone(),
             guest: GuestClient::new(runtime, row.id.clone()),
             egress,
-            egress_turn: tokio::sync::Mutex::default(),
             turn: Arc::default(),
             inner: Mutex::new(Inner {
                 state: row.state,

@@ -109,7 +109,7 @@ impl Sandboxes {
         })
     }
 
-    async fn editing(
+    pub(super) async fn editing(
         &self,
         id: &SandboxId,
         edit: impl FnOnce(&mut SandboxRow),
@@ -126,6 +126,7 @@ impl Sandboxes {
         let Some(driver) = self.drivers.get(&row.id) else {
             return;
         };
+        self.note_egress(&driver, row);
         let mut inner = driver.inner();
         inner.policy = self.policy_of(row);
         inner.visibility = row.visibility;

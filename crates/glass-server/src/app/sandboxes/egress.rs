@@ -7,7 +7,8 @@ use glass_gateway::{EgressControl, EgressCounts};
 use glass_store::SandboxRow;
 use glass_types::{EgressPolicy, SandboxId};
 
-use super::{Sandboxes, not_found};
+use super::Sandboxes;
+use super::driver::Driver;
 use crate::app::validate;
 use crate::error::ApiError;
 
@@ -40,18 +41,21 @@ impl Sandboxes {
 
     /// The policy that is in force.
     pub(crate) async fn egress(&self, id: &SandboxId) -> Result<EgressView, ApiError> {
-        let row = self.get(id).await?;
-        let policy = self.policy(&row);
+        Ok(self.egress_view(&self.get(id).await?))
+    }
+
+    fn egress_view(&self, row: &SandboxRow) -> EgressView {
+        let policy = self.policy(row);
         let rules = match &policy {
             EgressPolicy::Allowlist { rules } => rules.iter().map(ToString::to_string).collect(),
             EgressPolicy::Open | EgressPolicy::None => Vec::new(),
         };
-        Ok(EgressView {
+        EgressView {
             mode: policy.mode().to_owned(),
             rules,
             is_default: row.egress.is_none(),
             is_enforced: self.is_egress_enforced(),
-        })
+        }
     }
 
     /// Without a network of its own a sandbox has the host's way out.
@@ -68,17 +72,17 @@ impl Sandboxes {
         let json = validate::egress(params)?;
         let id = id.clone();
         self.detached(|this| async move {
-            // One after the other, so that what is in force is what is in the row.
-            let driver = this.driver(&id)?;
-            let _one = driver.egress_turn.lock().await;
-            if !this.store.set_sandbox_egress(&id, json).await? {
-                return Err(not_found(&id));
-            }
-            let row = this.get(&id).await?;
-            driver.egress.set_policy(this.policy(&row));
-            this.egress(&id).await
+            let row = this.editing(&id, |row| row.egress = json).await?;
+            Ok(this.egress_view(&row))
         })
         .await
+    }
+
+    /// Puts what an edited row says in force.
+    pub(super) fn note_egress(&self, driver: &Driver, row: &SandboxRow) {
+        driver.egress.set_policy(self.policy(row));
+        let rate = row.limits.network_bytes_per_second;
+        driver.egress.set_bytes_per_second(rate);
     }
 
     /// Refusals after the one with this number, the newest last.
