@@ -33,6 +33,8 @@ pub(super) fn refused(entry: &[u8], reason: impl std::fmt::Display) -> RpcError 
 #[derive(Debug)]
 pub(super) struct Limits {
     entries: u64,
+    /// Names and attributes that stand before entries; hostile archives have nothing else.
+    records: u64,
     bytes: u64,
     /// Bytes that the sandbox's disk had free.
     space: u64,
@@ -44,6 +46,7 @@ impl Limits {
     pub(super) fn new(space: u64, read: Arc<AtomicU64>) -> Self {
         Self {
             entries: 0,
+            records: 0,
             bytes: 0,
             space,
             read,
@@ -61,15 +64,26 @@ impl Limits {
     /// One more entry, which says that it has `size` bytes.
     pub(super) fn entry(&mut self, name: &[u8], size: u64) -> Result<(), RpcError> {
         self.entries += 1;
-        if self.entries > ENTRIES {
-            return Err(refused(name, format!("it has more than {ENTRIES} entries")));
-        }
+        self.count(name)?;
         if self.bytes.saturating_add(size) > self.space {
             return Err(fault::exhausted(format!(
                 "no space left in the sandbox for {:?} with {size} bytes, remove files or raise its disk limit; nothing \
                  was changed",
                 OsStr::from_bytes(name)
             )));
+        }
+        Ok(())
+    }
+
+    /// One more record before the entry that comes after `name`.
+    pub(super) fn record(&mut self, name: &[u8]) -> Result<(), RpcError> {
+        self.records += 1;
+        self.count(name)
+    }
+
+    fn count(&self, name: &[u8]) -> Result<(), RpcError> {
+        if self.entries.max(self.records) > ENTRIES {
+            return Err(refused(name, format!("it has more than {ENTRIES} entries")));
         }
         Ok(())
     }

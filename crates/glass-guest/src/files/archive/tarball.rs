@@ -116,8 +116,8 @@ impl<R: Read> Entries<R> {
             if !is_record {
                 return Ok(Some((header, overrides)));
             }
-            // Each is an entry, too: one in front of the other for ever comes to an end.
-            extract.limits.entry(&self.last, 0)?;
+            // One in front of the other for ever comes to an end.
+            extract.limits.record(&self.last)?;
             let record = self.record(&header)?;
             let text = || {
                 record
