@@ -10,6 +10,7 @@ mod egress;
 mod exec;
 mod file;
 mod image;
+mod preview;
 mod problem;
 mod sandbox;
 mod sandbox_event;
@@ -27,6 +28,7 @@ pub use glass_types::{
     After, DiffView, EndReason, Event, IdlePolicy, IdleWish, PlanEntry, ToolStatus,
 };
 pub use image::{ImageList, ImageView};
+pub use preview::{PreviewLink, PreviewLinkParams};
 pub use problem::{Code, FieldError, Problem};
 pub use sandbox::{
     CreateParams, KeepaliveParams, KeepaliveView, LimitsParams, LimitsView, NextRestView, PortList,

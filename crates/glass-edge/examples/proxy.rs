@@ -12,7 +12,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Router;
 use bytes::Bytes;
-use glass_edge::{Edge, EdgeConfig, Origins, Stream, Unreachable};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use glass_edge::{
+    Admission, Edge, EdgeConfig, EdgeCounters, Held, Origins, Progress, Stream, Unreachable,
+};
 use glass_types::SandboxId;
 use http::Response;
 use http_body_util::Full;
@@ -27,6 +31,18 @@ struct Local;
 
 #[async_trait]
 impl Origins for Local {
+    fn admit(&self, _: &SandboxId, _: u16, _: &[&str]) -> Result<Admission, Unreachable> {
+        Ok(Admission::Public)
+    }
+
+    async fn enter(&self, _: &SandboxId) -> Result<Box<dyn Held>, Unreachable> {
+        Ok(Box::new(()))
+    }
+
+    fn progress(&self, _: &SandboxId) -> BoxStream<'static, Progress> {
+        futures::stream::empty().boxed()
+    }
+
     async fn connect(&self, _: &SandboxId, _: u16) -> Result<Box<dyn Stream>, Unreachable> {
         let failed = |error: std::io::Error| Unreachable::Failed(error.to_string());
         let stream = TcpStream::connect(APP).await.map_err(failed)?;
@@ -51,7 +67,12 @@ async fn main() -> anyhow::Result<()> {
         }
     });
     let config = EdgeConfig::new("preview.localhost", 9002);
-    let edge_service = Edge::new(config, Arc::new(Local), Router::new());
+    let edge_service = Edge::new(
+        config,
+        Arc::new(Local),
+        EdgeCounters::default(),
+        Router::new(),
+    );
     edge_service.serve(edge, std::future::pending::<()>()).await;
     Ok(())
 }

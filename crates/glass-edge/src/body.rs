@@ -1,5 +1,6 @@
 //! The bodies that pass through the edge. None is ever collected.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -7,7 +8,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 
+use crate::Held;
 use crate::pool::Lease;
 
 /// What can go wrong in a body.
@@ -23,6 +26,8 @@ pub(crate) enum FromEdge {
     App(Leased),
     /// A page of the edge.
     Page(Full<Bytes>),
+    /// Events of the edge, for a page that waits.
+    Events(mpsc::Receiver<Bytes>),
 }
 
 impl Body for FromEdge {
@@ -36,6 +41,9 @@ impl Body for FromEdge {
         match self.get_mut() {
             Self::App(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Page(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Events(events) => events
+                .poll_recv(cx)
+                .map(|event| event.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -43,6 +51,7 @@ impl Body for FromEdge {
         match self {
             Self::App(body) => body.is_end_stream(),
             Self::Page(body) => body.is_end_stream(),
+            Self::Events(_) => false,
         }
     }
 
@@ -50,27 +59,37 @@ impl Body for FromEdge {
         match self {
             Self::App(body) => body.size_hint(),
             Self::Page(body) => body.size_hint(),
+            Self::Events(_) => SizeHint::default(),
         }
     }
 }
 
-/// An app's answer that gives its connection back when it was read to the end.
+/// An app's answer that gives its connection back when it was read to the end, and holds its sandbox awake until then.
 ///
 /// This happens on drop, because a server stops polling a body whose announced length it has seen.
-#[derive(Debug)]
 pub(crate) struct Leased {
     body: Incoming,
     lease: Option<Lease>,
     finished: bool,
+    _held: Box<dyn Held>,
 }
 
 impl Leased {
-    pub(crate) fn new(body: Incoming, lease: Lease) -> Self {
+    pub(crate) fn new(body: Incoming, lease: Lease, held: Box<dyn Held>) -> Self {
         Self {
             body,
             lease: Some(lease),
             finished: false,
+            _held: held,
         }
+    }
+}
+
+impl fmt::Debug for Leased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leased")
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
     }
 }
 

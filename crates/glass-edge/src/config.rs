@@ -21,6 +21,12 @@ pub struct EdgeConfig {
     pub header_bytes: usize,
     /// How long connecting to an app may take.
     pub connect_timeout: Duration,
+    /// How long a browser waits for a sandbox or an app before it gets a page that waits instead.
+    pub patience: Duration,
+    /// How long a program waits for the same before it is told to come back.
+    pub hold: Duration,
+    /// How long a page that waits keeps its sandbox awake for an app that does not come.
+    pub watch: Duration,
     /// How long a connection to an app is kept without use. Below the 5 s after which Node and uvicorn hang up.
     pub pool_idle: Duration,
     /// How many unused connections are kept per app.
@@ -44,6 +50,9 @@ impl EdgeConfig {
             header_timeout: Duration::from_secs(20),
             header_bytes: 64 * 1024,
             connect_timeout: Duration::from_secs(5),
+            patience: Duration::from_millis(1500),
+            hold: Duration::from_secs(30),
+            watch: Duration::from_secs(600),
             pool_idle: Duration::from_secs(4),
             pool_size: 128,
             connections: 10_000,

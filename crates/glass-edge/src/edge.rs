@@ -3,21 +3,25 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Either;
 use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
 use crate::body::{BoxError, FromEdge};
-use crate::page::Refusal;
+use crate::counters::{EdgeCounters, Outcome};
+use crate::notice::Refusal;
 use crate::pool::{Origin, Pool};
-use crate::{BadHost, EdgeConfig, Origins, Route, proxy, route};
+use crate::wait::Wait;
+use crate::{BadHost, EdgeConfig, Origins, Route, follow, headers, page, proxy, route, visitor};
 
 /// The address of the client, in the extensions of every request that reaches Glasshouse's own routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) config: EdgeConfig,
     pub(crate) origins: Arc<dyn Origins>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) counters: EdgeCounters,
     /// Tunnels and connections to apps, which outlive the request that made them.
     pub(crate) tasks: TaskTracker,
     /// Finish what is being answered, begin nothing new.
@@ -44,11 +49,17 @@ pub(crate) struct Shared {
 
 impl<S> Edge<S> {
     /// An edge that asks `origins` for connections to apps and gives all other requests to `app`,
-    /// which may be an `axum::Router`.
+    /// which may be an `axum::Router`. What it does with requests to previews is counted in `counters`.
     #[must_use]
-    pub fn new(config: EdgeConfig, origins: Arc<dyn Origins>, app: S) -> Self {
+    pub fn new(
+        config: EdgeConfig,
+        origins: Arc<dyn Origins>,
+        counters: EdgeCounters,
+        app: S,
+    ) -> Self {
         let shared = Shared {
             pool: Arc::new(Pool::new(config.pool_idle, config.pool_size)),
+            counters,
             config,
             origins,
             tasks: TaskTracker::new(),
@@ -58,6 +69,21 @@ impl<S> Edge<S> {
         Self {
             shared: Arc::new(shared),
             app,
+        }
+    }
+}
+
+impl Shared {
+    /// The outcome of something, unless it takes too long or the edge stops.
+    pub(crate) async fn with_patience<T>(
+        &self,
+        until: Instant,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = sleep_until(until) => None,
+            () = self.stop.cancelled() => None,
         }
     }
 }
@@ -117,19 +143,66 @@ where
                 Ok(answer.map(Either::Right))
             }
             Route::Preview { port, sandbox } => {
+                let since = Instant::now();
                 let origin = Arc::new(Origin { sandbox, port });
                 let accept = request.headers().get(ACCEPT).cloned();
-                let answer = proxy::forward(&self.shared, origin, &host, client, request)
-                    .await
-                    .unwrap_or_else(|refusal| refusal.page(accept.as_ref(), &self.shared.config));
+                let mut wait = Wait::of(&request, since, &self.shared.config);
+                let answer = preview(&self.shared, origin, &host, client, &mut wait, request).await;
+                let outcome = match &answer {
+                    // An app's answer never has the mark.
+                    Ok(answer) if answer.headers().contains_key(headers::EDGE) => Outcome::Own,
+                    Ok(_) if wait.waited => Outcome::Held,
+                    Ok(_) => Outcome::Proxied,
+                    Err(refusal) => outcome(refusal, accept.as_ref(), &self.shared.config),
+                };
+                self.shared.counters.count(outcome, since.elapsed());
+                let answer =
+                    answer.unwrap_or_else(|refusal| self.refuse(&refusal, accept.as_ref()));
                 Ok(answer.map(Either::Left))
             }
             Route::BadHost { reason } => {
+                let refused = Outcome::Refused;
+                self.shared.counters.count(refused, Duration::ZERO);
                 let accept = request.headers().get(ACCEPT);
-                let answer = Refusal::Host(reason).page(accept, &self.shared.config);
+                let answer = self.refuse(&Refusal::Host(reason), accept);
                 Ok(answer.map(Either::Left))
             }
         }
+    }
+
+    fn refuse(&self, refusal: &Refusal, accept: Option<&HeaderValue>) -> Response<FromEdge> {
+        page::answer(&refusal.notice(&self.shared.config), accept)
+    }
+}
+
+/// A request to a preview, from the door on.
+async fn preview(
+    shared: &Arc<Shared>,
+    origin: Arc<Origin>,
+    host: &HeaderValue,
+    client: SocketAddr,
+    wait: &mut Wait,
+    mut request: Request<Incoming>,
+) -> Result<Response<FromEdge>, Refusal> {
+    let (origins, config) = (shared.origins.as_ref(), &shared.config);
+    if let Some(answer) = visitor::admit(origins, &origin, host, config, &mut request)? {
+        return Ok(answer);
+    }
+    if request.uri().path() == follow::PATH {
+        return follow::answer(shared, &origin, request.method());
+    }
+    proxy::forward(shared, origin, host, client, wait, request).await
+}
+
+fn outcome(refusal: &Refusal, accept: Option<&HeaderValue>, config: &EdgeConfig) -> Outcome {
+    if refusal.is_warming() && page::prefers_html(accept) {
+        return Outcome::Warming;
+    }
+    let status = refusal.notice(config).status;
+    if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED {
+        Outcome::Refused
+    } else {
+        Outcome::Failed
     }
 }
 

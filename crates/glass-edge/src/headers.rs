@@ -10,7 +10,7 @@ use http::header::{
     HeaderValue, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
-use crate::EdgeConfig;
+use crate::{EdgeConfig, PASS_HEADER};
 
 /// Speak of one connection, not of the message (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -86,6 +86,7 @@ pub(crate) fn clean_request(
     // The edge asks the client for the body itself, as soon as it is wanted.
     headers.remove(EXPECT);
     headers.remove(EDGE);
+    headers.remove(PASS_HEADER);
     remove_credentials(headers, &config.token_prefix);
     remove_cookies(headers, &config.cookie_prefix);
     for name in &FORWARDED {

@@ -1,305 +1,112 @@
-//! Why a preview cannot be shown: a page for people, a problem (RFC 9457) for programs.
+//! A notice as an answer: a page for people, a problem (RFC 9457) for programs.
 //!
-//! The problems also carry what the SDKs of E2B look for: `sandboxId`, and a `message` that contains
-//! "was not found" when a sandbox does not run and "port is not open" when nothing listens.
+//! Pages bear no name: what people wait for is the app that they came for.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
 use crate::body::FromEdge;
 use crate::headers::EDGE;
-use crate::pool::Origin;
-use crate::{BadHost, EdgeConfig, Unreachable};
+use crate::notice::{Notice, Patience};
 
-/// A sandbox may have thousands of open ports; a page need not.
-const PORTS_SHOWN: usize = 20;
-
-/// Why a request gets no answer from an app.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    Host(BadHost),
-    Unreachable(Unreachable),
-    ConnectTimeout { origin: Origin, limit: Duration },
-    BadAnswer { origin: Origin, cause: String },
-    NotOffered(&'static str),
-}
-
-impl From<Unreachable> for Refusal {
-    fn from(unreachable: Unreachable) -> Self {
-        Self::Unreachable(unreachable)
-    }
-}
-
-/// What page and problem say.
-struct Notice {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    /// What is wrong, naming the thing.
-    detail: String,
-    /// What to do about it.
-    remedy: String,
-    /// For the SDKs of E2B, where it differs from the detail.
-    message: Option<String>,
-    sandbox: Option<String>,
-    links: Vec<(String, String)>,
-    /// Whether waiting may help: the page then looks again by itself.
-    watches: bool,
-}
-
-impl Refusal {
-    pub(crate) fn bad_answer(origin: &Origin, error: hyper::Error) -> Self {
-        use std::error::Error;
-        let cause = if error.is_parse_too_large() {
-            "the head of its answer is too large".to_owned()
-        } else if error.is_parse() {
-            "it does not speak HTTP/1.1".to_owned()
-        } else if error.is_incomplete_message() || error.is_canceled() {
-            "it closed the connection without an answer".to_owned()
-        } else {
-            error
-                .source()
-                .map_or_else(|| error.to_string(), ToString::to_string)
-        };
-        Self::odd_answer(origin, cause)
-    }
-
-    pub(crate) fn odd_answer(origin: &Origin, cause: impl Into<String>) -> Self {
-        Self::BadAnswer {
-            origin: origin.clone(),
-            cause: cause.into(),
-        }
-    }
-
-    /// The answer for a client that accepts this.
-    pub(crate) fn page(
-        &self,
-        accept: Option<&HeaderValue>,
-        config: &EdgeConfig,
-    ) -> Response<FromEdge> {
-        let notice = self.notice(config);
-        let (kind, body) = if prefers_html(accept) {
-            ("text/html; charset=utf-8", notice.html())
-        } else {
-            ("application/problem+json", notice.problem())
-        };
-        let mut answer = Response::new(FromEdge::Page(Full::new(Bytes::from(body))));
-        *answer.status_mut() = notice.status;
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(VARY, HeaderValue::from_static("accept"));
-        headers.insert(EDGE, HeaderValue::from_static(notice.code));
-        headers.insert(
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                 connect-src 'self'; base-uri 'none'; form-action 'none'",
-            ),
-        );
-        if notice.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
-        }
-        answer
-    }
-
-    fn notice(&self, config: &EdgeConfig) -> Notice {
-        match self {
-            Self::Host(reason) => host_notice(reason, config),
-            Self::Unreachable(Unreachable::UnknownSandbox(sandbox)) => Notice {
-                sandbox: Some(sandbox.clone()),
-                ..notice(
-                    StatusCode::NOT_FOUND,
-                    "sandbox_not_found",
-                    "There is no such sandbox",
-                    format!("Sandbox {sandbox} was not found."),
-                    "Check the address. `glasshouse ps` lists the sandboxes there are.",
-                )
-            },
-            Self::Unreachable(Unreachable::NotRunning { sandbox, state }) => Notice {
-                message: Some(format!(
-                    "sandbox {sandbox} was not found among the running ones: it is {state}"
-                )),
-                sandbox: Some(sandbox.to_string()),
-                watches: true,
-                ..notice(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "sandbox_not_running",
-                    "The sandbox is not running",
-                    format!("Sandbox {sandbox} is {state}."),
-                    &format!("Start it with `glasshouse start {sandbox}`."),
-                )
-            },
-            Self::Unreachable(Unreachable::PortClosed {
-                sandbox,
-                port,
-                open,
-            }) => {
-                let links = open.iter().take(PORTS_SHOWN).map(|open| {
-                    let authority = config.preview_authority(*open, sandbox);
-                    (format!("Port {open}"), format!("//{authority}/"))
-                });
-                Notice {
-                    sandbox: Some(sandbox.to_string()),
-                    message: Some(format!(
-                        "The sandbox is running but port is not open: nothing listens on port {port}"
-                    )),
-                    links: links.collect(),
-                    watches: true,
-                    ..notice(
-                        StatusCode::BAD_GATEWAY,
-                        "port_closed",
-                        "Nothing listens here yet",
-                        format!(
-                            "The port is not open: nothing listens on port {port} in sandbox {sandbox}."
-                        ),
-                        "Start the app in the sandbox, and have it listen on this port.",
-                    )
-                }
-            }
-            Self::Unreachable(Unreachable::Failed(cause)) => notice(
-                StatusCode::BAD_GATEWAY,
-                "sandbox_unavailable",
-                "The sandbox could not be reached",
-                format!("The sandbox could not be reached: {cause}."),
-                "Try again. If it goes on, `glasshouse doctor` checks the host.",
-            ),
-            Self::ConnectTimeout { origin, limit } => Notice {
-                sandbox: Some(origin.sandbox.to_string()),
-                watches: true,
-                ..notice(
-                    StatusCode::GATEWAY_TIMEOUT,
-                    "connect_timeout",
-                    "The app does not take connections",
-                    format!(
-                        "Port {} of sandbox {} took no connection within {limit:?}.",
-                        origin.port, origin.sandbox
-                    ),
-                    "The app may be overloaded or stopped in a debugger. Restart it in the sandbox.",
-                )
-            },
-            Self::BadAnswer { origin, cause } => Notice {
-                sandbox: Some(origin.sandbox.to_string()),
-                ..notice(
-                    StatusCode::BAD_GATEWAY,
-                    "bad_gateway",
-                    "The app did not answer as it should",
-                    format!(
-                        "What listens on port {} in sandbox {} gave no valid answer: {cause}.",
-                        origin.port, origin.sandbox
-                    ),
-                    "Look at the app's output in the sandbox, then load the page again.",
-                )
-            },
-            Self::NotOffered(what) => notice(
-                StatusCode::NOT_IMPLEMENTED,
-                "not_implemented",
-                "Previews do not offer this",
-                format!("Previews do not offer {what}."),
-                "Send an ordinary HTTP request, or a WebSocket handshake over HTTP/1.1.",
-            ),
-        }
-    }
-}
-
-fn host_notice(reason: &BadHost, config: &EdgeConfig) -> Notice {
-    let example = format!(
-        "The address of a preview is <port>-<sandbox>.{}.",
-        config.preview_domain
+/// The answer for a client that accepts this.
+pub(crate) fn answer(notice: &Notice, accept: Option<&HeaderValue>) -> Response<FromEdge> {
+    let (kind, body) = if prefers_html(accept) {
+        ("text/html; charset=utf-8", html(notice))
+    } else {
+        ("application/problem+json", problem(notice).to_string())
+    };
+    let mut answer = Response::new(FromEdge::Page(Full::new(Bytes::from(body))));
+    *answer.status_mut() = notice.status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    let code = HeaderValue::from_str(&notice.code);
+    headers.insert(EDGE, code.unwrap_or(HeaderValue::from_static("refused")));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+             connect-src 'self'; base-uri 'none'; form-action 'none'",
+        ),
     );
-    let sentence = format!("{reason}.");
-    match reason {
-        BadHost::Malformed(_) => notice(
-            StatusCode::BAD_REQUEST,
-            "invalid_host",
-            "The request names no valid host",
-            sentence,
-            "Send one Host header with a host name or address.",
-        ),
-        BadHost::Sandbox(sandbox) => Notice {
-            sandbox: Some(sandbox.clone()),
-            ..notice(
-                StatusCode::NOT_FOUND,
-                "sandbox_not_found",
-                "There is no such sandbox",
-                sentence,
-                &example,
-            )
-        },
-        BadHost::NotAPreview(_) | BadHost::Port(_) => notice(
-            StatusCode::NOT_FOUND,
-            "preview_not_found",
-            "There is no such preview",
-            sentence,
-            &example,
-        ),
+    if let Some(seconds) = notice.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if notice.status == StatusCode::UNAUTHORIZED {
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("GlasshousePreview"),
+        );
+    }
+    answer
 }
 
-fn notice(
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: String,
-    remedy: &str,
-) -> Notice {
-    Notice {
-        status,
-        code,
-        title,
-        detail,
-        remedy: remedy.to_owned(),
-        message: None,
-        sandbox: None,
-        links: Vec::new(),
-        watches: false,
+/// What programs read.
+pub(crate) fn problem(notice: &Notice) -> serde_json::Value {
+    let mut problem = json!({
+        "type": format!("/errors/{}", notice.code),
+        "title": notice.title,
+        "status": notice.status.as_u16(),
+        "detail": notice.detail,
+        "code": notice.code,
+        "remedy": notice.remedy,
+        "message": notice.message.as_ref().unwrap_or(&notice.detail),
+    });
+    if let Some(sandbox) = &notice.sandbox {
+        problem["sandboxId"] = json!(sandbox);
     }
+    if let Some(reason) = notice.reason {
+        problem["reason"] = json!(reason);
+    }
+    if let Some(seconds) = notice.retry_after {
+        problem["retry_after"] = json!(seconds);
+    }
+    if !notice.lines.is_empty() {
+        problem["lines"] = json!(notice.lines);
+    }
+    problem
 }
 
-impl Notice {
-    fn problem(&self) -> String {
-        let mut problem = json!({
-            "type": format!("/errors/{}", self.code),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-            "remedy": self.remedy,
-            "message": self.message.as_ref().unwrap_or(&self.detail),
-        });
-        if let Some(sandbox) = &self.sandbox {
-            problem["sandboxId"] = json!(sandbox);
+fn html(notice: &Notice) -> String {
+    let mut more = String::new();
+    if !notice.links.is_empty() {
+        more.push_str("<p>Open in this sandbox:</p><ul>");
+        for (text, target) in &notice.links {
+            let (text, target) = (escape(text), escape(target));
+            // Writing to a String cannot fail.
+            let _ = write!(more, "<li><a href=\"{target}\">{text}</a></li>");
         }
-        problem.to_string()
+        more.push_str("</ul>");
     }
-
-    fn html(&self) -> String {
-        let mut more = String::new();
-        if !self.links.is_empty() {
-            more.push_str("<p>Open in this sandbox:</p><ul>");
-            for (text, target) in &self.links {
-                let (text, target) = (escape(text), escape(target));
-                // Writing to a String cannot fail.
-                let _ = write!(more, "<li><a href=\"{target}\">{text}</a></li>");
-            }
-            more.push_str("</ul>");
-        }
-        if self.watches {
-            more.push_str(WATCH);
-        }
-        TEMPLATE
-            .replace("{status}", self.status.as_str())
-            .replace("{title}", &escape(self.title))
-            .replace("{more}", &more)
-            .replace("{remedy}", &escape(&self.remedy))
-            .replace("{detail}", &escape(&self.detail))
+    let is_warming = notice.patience == Patience::Warming;
+    // What to do by hand is for whom the page does nothing.
+    let remedy = if is_warming { "" } else { &notice.remedy };
+    if matches!(notice.patience, Patience::Watch | Patience::Warming) {
+        more.push_str(WATCH);
     }
+    let kind = match notice.patience {
+        Patience::Pointless => "pointless",
+        Patience::Retry => "retry",
+        Patience::Watch => "watch",
+        Patience::Warming => "warming",
+    };
+    TEMPLATE
+        .replace("{kind}", kind)
+        .replace("{status}", notice.status.as_str())
+        .replace("{title}", &escape(&notice.title))
+        .replace("{more}", &more)
+        .replace("{remedy}", &escape(remedy))
+        .replace("{lines}", &escape(&notice.lines.join("\n")))
+        .replace("{detail}", &escape(&notice.detail))
 }
 
 const TEMPLATE: &str = include_str!("page/page.html");
@@ -323,22 +130,26 @@ fn escape(text: &str) -> String {
 }
 
 /// Whether a client would rather read HTML: it names it, and no JSON above it.
-fn prefers_html(accept: Option<&HeaderValue>) -> bool {
+pub(crate) fn prefers_html(accept: Option<&HeaderValue>) -> bool {
     let Some(accept) = accept.and_then(|value| value.to_str().ok()) else {
         return false;
     };
     let (mut html, mut json) = (0.0, 0.0);
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let kind = parts.next().unwrap_or_default();
+        let is = |name: &str| kind.eq_ignore_ascii_case(name);
+        let place = if is("text/html") || is("application/xhtml+xml") {
+            &mut html
+        } else if is("application/json") || is("application/problem+json") {
+            &mut json
+        } else {
+            continue;
+        };
         let quality: f32 = parts
             .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
             .map_or(1.0, |quality| quality.parse().unwrap_or(0.0));
-        match kind.as_str() {
-            "text/html" | "application/xhtml+xml" => html = quality.max(html),
-            "application/json" | "application/problem+json" => json = quality.max(json),
-            _ => {}
-        }
+        *place = quality.max(*place);
     }
     html > 0.0 && html >= json
 }
@@ -346,6 +157,8 @@ fn prefers_html(accept: Option<&HeaderValue>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notice::Refusal;
+    use crate::{BadHost, EdgeConfig, Unreachable};
 
     #[test]
     fn browsers_get_html_and_programs_json() {
@@ -370,29 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_host_becomes_markup() {
-        let reason = BadHost::NotAPreview("<script>alert('{more}')</script>".to_owned());
+    fn nothing_of_a_host_or_of_an_app_becomes_markup() {
+        let text = "<script>alert('{more}{title}')</script>";
         let config = EdgeConfig::new("preview.localhost", 8080);
-        let html = host_notice(&reason, &config).html();
-        assert!(
-            !html.contains("<script>") && !html.contains("{more}"),
-            "{html}"
-        );
-        assert!(html.contains("&lt;script&gt;"), "{html}");
-    }
-
-    #[test]
-    fn a_page_lists_few_of_many_ports() {
-        let sandbox = "abcdefghijklmno1".parse().unwrap();
-        let closed = Unreachable::PortClosed {
-            sandbox,
-            port: 1,
-            open: (2..2000).collect(),
-        };
-        let config = EdgeConfig::new("preview.localhost", 8080);
-        let notice = Refusal::from(closed).notice(&config);
-        assert_eq!(notice.links.len(), PORTS_SHOWN);
-        let target = "//2-abcdefghijklmno1.preview.localhost:8080/";
-        assert!(notice.html().contains(target));
+        let host = Refusal::Host(BadHost::NotAPreview(text.to_owned()));
+        let failed = Refusal::from(Unreachable::AppFailed {
+            sandbox: "abcdefghijklmno1".parse().unwrap(),
+            message: text.to_owned(),
+            lines: vec![text.to_owned()],
+        });
+        for refusal in [host, failed] {
+            let html = html(&refusal.notice(&config));
+            assert!(
+                !html.contains("<script>alert") && !html.contains("{more}"),
+                "{html}"
+            );
+            assert!(html.contains("&lt;script&gt;alert"), "{html}");
+        }
     }
 }

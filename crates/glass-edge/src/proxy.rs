@@ -17,19 +17,24 @@ use tracing::debug;
 
 use crate::body::{FromEdge, Leased, ToApp};
 use crate::edge::Shared;
-use crate::headers;
-use crate::page::Refusal;
+use crate::notice::Refusal;
 use crate::pool::{Lease, Origin};
+use crate::wait::{Pause, Wait};
+use crate::{Held, Unreachable, headers};
 
 /// Each direction of a tunnel. Small, because a page may hold many for hours.
 const TUNNEL_BUFFER: usize = 16 * 1024;
 
-/// Sends a request to an app. `host` is what the client called it.
+/// Sends a request to an app, waking its sandbox first. `host` is what the client called it.
+///
+/// What cannot be repeated is never sent over a connection that may be stale, and never sent twice: until the app has
+/// taken a fresh connection not a byte of it is read.
 pub(crate) async fn forward(
     shared: &Arc<Shared>,
     origin: Arc<Origin>,
     host: &HeaderValue,
     client: SocketAddr,
+    wait: &mut Wait,
     mut request: Request<Incoming>,
 ) -> Result<Response<FromEdge>, Refusal> {
     if request.method() == Method::CONNECT {
@@ -40,6 +45,7 @@ pub(crate) async fn forward(
             "a Transfer-Encoding other than chunked",
         ));
     }
+    let held = wait.enter(shared, &origin.sandbox).await?;
     let switch = Switch::asked_by(&mut request);
     let (mut head, body) = request.into_parts();
     let body: ToApp = if body.is_end_stream() {
@@ -64,7 +70,7 @@ pub(crate) async fn forward(
     if repeatable && let Some(mut sender) = shared.pool.take(&origin) {
         let copy = Request::from_parts(head.clone(), Either::Right(Empty::new()));
         match sender.try_send_request(copy).await {
-            Ok(answer) => return back(shared, origin, sender, answer, None),
+            Ok(answer) => return back(shared, origin, sender, answer, None, held),
             Err(error) if error.error().is_parse() => {
                 return Err(Refusal::bad_answer(&origin, error.into_error()));
             }
@@ -72,22 +78,35 @@ pub(crate) async fn forward(
             Err(error) => debug!(error = %error.error(), "pooled connection was stale"),
         }
     }
-    let mut sender = dial(shared, &origin).await?;
+    let mut sender = dial(shared, &origin, wait).await?;
     match sender.send_request(Request::from_parts(head, body)).await {
-        Ok(answer) => back(shared, origin, sender, answer, switch),
+        Ok(answer) => back(shared, origin, sender, answer, switch, held),
         Err(error) => Err(Refusal::bad_answer(&origin, error)),
     }
 }
 
-/// Makes a new connection to an app, and drives it.
-async fn dial(shared: &Arc<Shared>, origin: &Origin) -> Result<SendRequest<ToApp>, Refusal> {
+/// Makes a new connection to an app that may have to start first, and drives it.
+async fn dial(
+    shared: &Arc<Shared>,
+    origin: &Origin,
+    wait: &mut Wait,
+) -> Result<SendRequest<ToApp>, Refusal> {
     let limit = shared.config.connect_timeout;
-    let stream = timeout(limit, shared.origins.connect(&origin.sandbox, origin.port))
-        .await
-        .map_err(|_| Refusal::ConnectTimeout {
-            origin: origin.clone(),
-            limit,
-        })??;
+    let mut pause = Pause::new();
+    let stream = loop {
+        let connecting = shared.origins.connect(&origin.sandbox, origin.port);
+        let connected = timeout(limit, connecting)
+            .await
+            .map_err(|_| Refusal::ConnectTimeout {
+                origin: origin.clone(),
+                limit,
+            })?;
+        match connected {
+            Ok(stream) => break stream,
+            Err(Unreachable::AppStarting { .. }) if wait.pause(shared, &mut pause).await => {}
+            Err(unreachable) => return Err(unreachable.into()),
+        }
+    };
     let (sender, connection) = Builder::new()
         .max_header_size(shared.config.header_bytes)
         .handshake(TokioIo::new(stream))
@@ -114,6 +133,7 @@ fn back(
     sender: SendRequest<ToApp>,
     mut answer: Response<Incoming>,
     switch: Option<Switch>,
+    held: Box<dyn Held>,
 ) -> Result<Response<FromEdge>, Refusal> {
     if !headers::plain_framing(answer.headers()) {
         return Err(Refusal::odd_answer(
@@ -138,7 +158,7 @@ fn back(
             ));
         };
         let app = hyper::upgrade::on(&mut answer);
-        Switch { protocol, ..switch }.tunnel(shared, answer.headers_mut(), app);
+        Switch { protocol, ..switch }.tunnel(shared, answer.headers_mut(), app, held);
         return Ok(answer.map(|_| FromEdge::Page(Full::default())));
     }
     let lease = Lease {
@@ -146,7 +166,7 @@ fn back(
         origin,
         sender,
     };
-    Ok(answer.map(|body| FromEdge::App(Leased::new(body, lease))))
+    Ok(answer.map(|body| FromEdge::App(Leased::new(body, lease, held))))
 }
 
 /// What an HTTP/1.1 server wants to see in the request line.
@@ -180,11 +200,19 @@ impl Switch {
     }
 
     /// Passes bytes both ways until either side ends, or the edge stops.
-    fn tunnel(self, shared: &Shared, answer: &mut http::HeaderMap, app: OnUpgrade) {
+    fn tunnel(
+        self,
+        shared: &Arc<Shared>,
+        answer: &mut http::HeaderMap,
+        app: OnUpgrade,
+        held: Box<dyn Held>,
+    ) {
         self.announce(answer);
-        let stop = shared.stop.clone();
         let client = self.client;
+        let of_all = Arc::clone(shared);
         shared.tasks.spawn(async move {
+            let _held = held;
+            let _counted = of_all.counters.tunnel();
             let joined = async {
                 let (client, app) = tokio::try_join!(client, app)?;
                 let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
@@ -203,7 +231,7 @@ impl Switch {
                         debug!(%error, "tunnel broke");
                     }
                 }
-                () = stop.cancelled() => {}
+                () = of_all.stop.cancelled() => {}
             }
         });
     }

@@ -6,6 +6,7 @@ mod guest_problem;
 pub(crate) mod memory;
 mod model_watch;
 mod open_tasks;
+mod preview_pass;
 mod previews;
 mod refusals;
 #[expect(
@@ -25,10 +26,9 @@ pub(crate) use egress_log::EgressLog;
 pub(crate) use guest_problem::guest_problem;
 pub(crate) use model_watch::ModelWatch;
 pub(crate) use open_tasks::Hold;
+pub(crate) use preview_pass::PreviewKeys;
 pub(crate) use previews::Previews;
 pub(crate) use refusals::Refusals;
-#[expect(unused_imports, reason = "the edge shows it next")]
-pub(crate) use sandboxes::WakeStep;
-pub(crate) use sandboxes::{Attached, Awake, Down, Sandboxes, Use, UseKind};
+pub(crate) use sandboxes::{Attached, Awake, Down, Sandboxes, Use, UseKind, WakeStep};
 pub(crate) use settings::Settings;
 pub(crate) use tasks::Tasks;

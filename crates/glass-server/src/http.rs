@@ -7,6 +7,7 @@ mod exec;
 mod extract;
 mod files;
 mod meta;
+mod preview_link;
 mod processes;
 mod refusal;
 mod router;

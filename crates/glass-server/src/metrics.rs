@@ -3,6 +3,7 @@
 //! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows. Labels have
 //! few values each; no id of a sandbox is one.
 
+mod edge;
 mod egress;
 mod labels;
 
@@ -19,6 +20,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
+pub(crate) use edge::EdgeCollector;
 pub(crate) use egress::EgressMetrics;
 pub(crate) use labels::Operation;
 use labels::{Answered, Demoted, Done, Kind, State, Stored, Tokens};

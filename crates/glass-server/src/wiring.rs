@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glass_agent::AgentRegistry;
-use glass_edge::{Edge, EdgeConfig};
+use glass_edge::{Edge, EdgeConfig, EdgeCounters};
 use glass_gateway::Gateway;
 use glass_guest_protocol::GATEWAY_PORT;
 use glass_image::ImageStore;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{
-    Archives, EgressLog, ModelWatch, Previews, Refusals, Sandboxes, Settings, Tasks,
+    Archives, EgressLog, ModelWatch, PreviewKeys, Previews, Refusals, Sandboxes, Settings, Tasks,
 };
 use crate::clock;
 use crate::config::Config;
@@ -138,6 +138,8 @@ impl Config {
         lock: std::fs::File,
     ) -> Result<Server, BuildError> {
         let token = ApiToken::load_or_make(&self.data).map_err(|source| self.data_error(source))?;
+        let keys =
+            PreviewKeys::load_or_make(&self.data).map_err(|source| self.data_error(source))?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in self.listen.iter().copied() {
             let failed = |source| BuildError::Listen { address, source };
@@ -176,6 +178,7 @@ impl Config {
         let previews = Previews {
             domain: self.preview_domain.clone(),
             port: public_port,
+            keys: Arc::new(keys),
         };
         let sandboxes = Arc::new(Sandboxes::new(
             store.clone(),
@@ -204,18 +207,21 @@ impl Config {
             shutdown.clone(),
         ));
         let (ready, is_ready) = watch::channel(false);
+        let edge_counters = EdgeCounters::default();
         let state = State {
             sandboxes: Arc::clone(&sandboxes),
             tasks: Arc::clone(&tasks),
             store: store.clone(),
             token: Arc::new(token),
             metrics,
+            edge: edge_counters.clone(),
             ready: is_ready,
         };
         let edge_config = EdgeConfig::new(&self.preview_domain, public_port);
         let edge = Edge::new(
             edge_config,
             Arc::new(SandboxOrigins(Arc::clone(&sandboxes))),
+            edge_counters,
             http::router(state),
         );
         Ok(Server {

@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Outside libraries that one crate alone may name.
 const DOORS: &[(&str, &[&str])] = &[
     ("bollard", &["glass-runtime"]),
+    ("hmac", &["glass-server"]),
     ("object_store", &["glass-archive"]),
     ("rustic_core", &["glass-archive"]),
     ("sea-orm", &["glass-store"]),

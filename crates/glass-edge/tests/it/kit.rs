@@ -4,13 +4,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use glass_edge::{Drained, Edge, EdgeConfig, Origins, Stream, Unreachable};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use glass_edge::{
+    Admission, Denied, Drained, Edge, EdgeConfig, EdgeCounters, Held, Origins, Problem, Progress,
+    Stream, Unreachable,
+};
 use glass_types::SandboxId;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -21,36 +27,126 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_stream::wrappers::WatchStream;
 
 pub(crate) const ID: &str = "abcdefghijklmno1";
+pub(crate) const PASS: &str = "a-good-pass";
 pub(crate) const STOPPED: &str = "stopped000000000";
 /// Longer than anything here takes, so that a hang is a failure and not a stuck run.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// Ports of the one running sandbox, and where they are in truth.
-#[derive(Default)]
+/// Ports of the one sandbox, where they are in truth, and how the sandbox is.
 pub(crate) struct World {
     ports: Mutex<HashMap<u16, SocketAddr>>,
     connects: watch::Sender<usize>,
+    rest: watch::Sender<Rest>,
+    progress: watch::Sender<Option<Progress>>,
+    uses: watch::Sender<usize>,
+    entered: watch::Sender<usize>,
+    /// What a closed port says instead.
+    app: Mutex<Option<Unreachable>>,
+    is_private: AtomicBool,
+    flash: AtomicBool,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            ports: Mutex::default(),
+            connects: watch::Sender::default(),
+            rest: watch::Sender::new(Rest::Awake),
+            progress: watch::Sender::default(),
+            uses: watch::Sender::default(),
+            entered: watch::Sender::default(),
+            app: Mutex::default(),
+            is_private: AtomicBool::new(false),
+            flash: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Whether the sandbox wakes when somebody comes.
+#[derive(Debug, Clone)]
+pub(crate) enum Rest {
+    Awake,
+    Asleep,
+    Refused(Problem),
+}
+
+struct Use(Arc<World>);
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.0.uses.send_modify(|uses| *uses -= 1);
+    }
+}
+
+/// What the edge knows of a world.
+struct Ways(Arc<World>);
+
 #[async_trait]
-impl Origins for World {
+impl Origins for Ways {
+    fn admit(&self, _: &SandboxId, _: u16, passes: &[&str]) -> Result<Admission, Unreachable> {
+        if !self.0.is_private.load(Ordering::Relaxed) {
+            return Ok(Admission::Public);
+        }
+        let index = passes.iter().position(|pass| *pass == PASS);
+        let denied = if passes.is_empty() {
+            Denied::NoPass
+        } else {
+            Denied::Expired
+        };
+        let expires_in = Duration::from_secs(60);
+        index
+            .map(|index| Admission::Pass { index, expires_in })
+            .ok_or(Unreachable::Denied(denied))
+    }
+
+    async fn enter(&self, sandbox: &SandboxId) -> Result<Box<dyn Held>, Unreachable> {
+        if sandbox.as_str() == STOPPED {
+            return Err(Unreachable::NotRunning {
+                sandbox: sandbox.clone(),
+                state: "stopped".to_owned(),
+            });
+        }
+        if sandbox.as_str() != ID {
+            return Err(Unreachable::UnknownSandbox(sandbox.to_string()));
+        }
+        let world = &self.0;
+        world.uses.send_modify(|uses| *uses += 1);
+        let held = Use(Arc::clone(world));
+        world.entered.send_modify(|entered| *entered += 1);
+        let mut rest = world.rest.subscribe();
+        let woken = rest.wait_for(|rest| !matches!(rest, Rest::Asleep)).await;
+        match woken.map(|rest| rest.clone()) {
+            Ok(Rest::Refused(problem)) => Err(Unreachable::Refused(problem)),
+            _ => Ok(Box::new(held)),
+        }
+    }
+
+    fn progress(&self, _: &SandboxId) -> BoxStream<'static, Progress> {
+        let steps = WatchStream::new(self.0.progress.subscribe());
+        steps.filter_map(async |step| step).boxed()
+    }
+
+    async fn connect(
+        &self,
+        sandbox: &SandboxId,
+        port: u16,
+    ) -> Result<Box<dyn Stream>, Unreachable> {
+        self.0.connect(sandbox, port).await
+    }
+}
+
+impl World {
     async fn connect(
         &self,
         sandbox: &SandboxId,
         port: u16,
     ) -> Result<Box<dyn Stream>, Unreachable> {
         self.connects.send_modify(|count| *count += 1);
-        match sandbox.as_str() {
-            ID => {}
-            STOPPED => {
-                return Err(Unreachable::NotRunning {
-                    sandbox: sandbox.clone(),
-                    state: "stopped".to_owned(),
-                });
-            }
-            other => return Err(Unreachable::UnknownSandbox(other.to_owned())),
+        if self.flash.swap(false, Ordering::Relaxed) {
+            return Ok(Box::new(tokio::io::duplex(1).0));
         }
         // A port that accepts nothing, ever.
         if port == 9 {
@@ -64,10 +160,13 @@ impl Origins for World {
             )
         };
         open.sort_unstable();
-        let closed = || Unreachable::PortClosed {
-            sandbox: sandbox.clone(),
-            port,
-            open,
+        let closed = || {
+            let app = self.app.lock().unwrap().clone();
+            app.unwrap_or_else(|| Unreachable::PortClosed {
+                sandbox: sandbox.clone(),
+                port,
+                open,
+            })
         };
         let Some(address) = address else {
             return Err(closed());
@@ -81,6 +180,7 @@ impl Origins for World {
 
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
+    pub(crate) counters: EdgeCounters,
     world: Arc<World>,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<Drained>>,
@@ -97,14 +197,16 @@ impl Site {
         config.connect_timeout = Duration::from_millis(300);
         change(&mut config);
         let app = Router::new().fallback(async || "glasshouse");
-        let origins: Arc<dyn Origins> = Arc::<World>::clone(&world);
-        let edge = Edge::new(config, origins, app);
+        let origins = Arc::new(Ways(Arc::clone(&world)));
+        let counters = EdgeCounters::default();
+        let edge = Edge::new(config, origins, counters.clone(), app);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move { edge.serve(listener, stopped).await });
         Self {
             address,
+            counters,
             world,
             stop: Some(stop),
             served: Some(served),
@@ -144,6 +246,64 @@ impl Site {
 
     pub(crate) fn open(&self, port: u16, address: SocketAddr) {
         self.world.ports.lock().unwrap().insert(port, address);
+    }
+
+    /// How the sandbox is from now on.
+    pub(crate) fn rest(&self, rest: Rest) {
+        self.world.rest.send_replace(rest);
+    }
+
+    /// How far its wake is.
+    pub(crate) fn progress(&self, text: &str, percent: Option<u8>) {
+        let text = text.to_owned();
+        self.world
+            .progress
+            .send_replace(Some(Progress { text, percent }));
+    }
+
+    /// What closed ports say from now on.
+    pub(crate) fn app_is(&self, app: Option<Unreachable>) {
+        *self.world.app.lock().unwrap() = app;
+    }
+
+    /// The next connection is taken, and dropped.
+    pub(crate) fn flash(&self) {
+        self.world.flash.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on visitors need [`PASS`].
+    pub(crate) fn make_private(&self) {
+        self.world.is_private.store(true, Ordering::Relaxed);
+    }
+
+    /// How often the sandbox was entered.
+    pub(crate) fn entered(&self) -> usize {
+        *self.world.entered.borrow()
+    }
+
+    /// Waits until the sandbox was entered so often.
+    pub(crate) async fn has_entered(&self, count: usize) {
+        let mut entered = self.world.entered.subscribe();
+        let reached = entered.wait_for(|entered| *entered >= count);
+        timeout(LONG, reached)
+            .await
+            .expect("nobody entered")
+            .unwrap();
+    }
+
+    /// How many uses there are now.
+    pub(crate) fn uses(&self) -> usize {
+        *self.world.uses.borrow()
+    }
+
+    /// Waits until there are so many uses.
+    pub(crate) async fn used_by(&self, count: usize) {
+        let mut uses = self.world.uses.subscribe();
+        let reached = uses.wait_for(|uses| *uses == count);
+        timeout(LONG, reached)
+            .await
+            .unwrap_or_else(|_| panic!("there are {} uses, not {count}", self.uses()))
+            .unwrap();
     }
 
     pub(crate) fn connects(&self) -> usize {

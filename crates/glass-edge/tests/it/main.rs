@@ -5,9 +5,12 @@
 mod kit;
 
 mod drain;
+mod hold;
 mod hostile;
 mod pages;
 mod private;
 mod streams;
 mod transfer;
 mod upgrades;
+mod visitors;
+mod warming;

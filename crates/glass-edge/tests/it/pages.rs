@@ -110,7 +110,7 @@ async fn the_closed_port_page_links_what_is_open_and_watches() {
     let link = format!("href=\"//5173-{ID}.preview.localhost:8080/\"");
     assert!(page.text().contains(&link), "{}", page.text());
     assert!(
-        page.text().contains("x-glasshouse-edge"),
+        page.text().contains("EventSource"),
         "the page does not look again"
     );
     assert!(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::refusal;
 use crate::error::{ApiError, internal};
-use crate::metrics::EgressMetrics;
+use crate::metrics::{EdgeCollector, EgressMetrics};
 
 /// Answers as long as the process lives.
 #[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = String)))]
@@ -60,8 +60,10 @@ pub(super) async fn version(State(state): State<super::State>) -> Json<Value> {
 #[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "get_metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text"), refusal::Plain))]
 pub(super) async fn metrics(State(state): State<super::State>) -> impl IntoResponse {
     const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let egress = EgressMetrics(state.sandboxes.egress_counts());
-    let others: Vec<Box<dyn Collector>> = vec![Box::new(egress)];
+    let others: Vec<Box<dyn Collector>> = vec![
+        Box::new(EdgeCollector(state.edge)),
+        Box::new(EgressMetrics(state.sandboxes.egress_counts())),
+    ];
     let text = state.metrics.text(&state.sandboxes.census(), others);
     ([(header::CONTENT_TYPE, TEXT)], text)
 }

@@ -29,6 +29,7 @@ refusals! {
     Row: SandboxNotFound;
     SetEgress: InvalidJson InvalidInput TooLarge SandboxNotFound DiskFull;
     EgressRefusals: SandboxNotFound InvalidInput;
+    PreviewLink: InvalidJson InvalidInput TooLarge SandboxNotFound;
     Start: SandboxNotFound StateConflict ImageNotFound DiskFull HostUnsupported SandboxUnavailable;
     /// Of what takes a sandbox down.
     End: SandboxNotFound StateConflict DiskFull;

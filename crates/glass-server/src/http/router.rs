@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    archive, auth, egress, exec, files, meta, processes, sandbox_events, sandboxes, settings,
-    snapshots, tasks, templates, terminal,
+    archive, auth, egress, exec, files, meta, preview_link, processes, sandbox_events, sandboxes,
+    settings, snapshots, tasks, templates, terminal,
 };
 use crate::app::{Sandboxes, Tasks};
 use crate::error::ApiError;
@@ -27,6 +27,7 @@ pub(crate) struct State {
     pub(crate) store: glass_store::Store,
     pub(crate) token: Arc<auth::ApiToken>,
     pub(crate) metrics: crate::metrics::Metrics,
+    pub(crate) edge: glass_edge::EdgeCounters,
     pub(crate) ready: tokio::sync::watch::Receiver<bool>,
 }
 
@@ -77,6 +78,7 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .routes(routes!(sandbox_events::events))
         .routes(routes!(egress::get, egress::set))
         .routes(routes!(egress::refusals))
+        .routes(routes!(preview_link::create))
         .routes(routes!(exec::exec))
         .routes(routes!(terminal::terminal))
         .routes(routes!(files::list, files::remove))

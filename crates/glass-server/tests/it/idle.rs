@@ -29,7 +29,7 @@ pub(crate) async fn becomes(client: &Client, id: &str, wanted: &str) {
 }
 
 /// Waits for as long as a sandbox takes to freeze that nobody uses: whatever is older had its chance, too.
-async fn others_freeze(client: &Client) {
+pub(crate) async fn others_freeze(client: &Client) {
     let other = sandbox(client, freezing()).await;
     becomes(client, &other, "frozen").await;
 }

@@ -20,6 +20,7 @@ mod full_disk;
 mod idle;
 mod memory;
 mod meta;
+mod previews;
 mod restart;
 mod rests;
 mod sandboxes;
