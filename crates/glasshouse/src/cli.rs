@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Import(ImportArguments),
     /// Print the URL of a sandbox's app and open it in a browser
     Open(OpenArguments),
+    /// Make a link that opens a private preview to whoever has it
+    Link(LinkArguments),
     /// Stop sandboxes; their files stay
     Stop(Sandboxes),
     /// Start stopped sandboxes
@@ -357,6 +359,18 @@ pub(crate) struct OpenArguments {
     /// Print the URL only
     #[arg(long)]
     pub(crate) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkArguments {
+    /// The sandbox: its id, the beginning of its id, or @last
+    pub(crate) sandbox: String,
+    /// The one port that it opens [default: all]
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// How long it is good: 90s, 15m, 12h or 7d [default: 1d]
+    #[arg(long, value_name = "DURATION", value_parser = keep::duration)]
+    pub(crate) expires: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ pub(crate) mod export;
 pub(crate) mod fork;
 pub(crate) mod image;
 pub(crate) mod import;
-
+pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod new;
 pub(crate) mod open;

@@ -69,6 +69,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Export(arguments) => command::export::run(&context, arguments).await,
         Command::Import(arguments) => command::import::run(&context, arguments).await,
         Command::Open(arguments) => command::open::run(&context, arguments).await,
+        Command::Link(arguments) => command::link::run(&context, arguments).await,
         Command::Stop(arguments) => command::power::stop(&context, arguments).await,
         Command::Start(arguments) => command::power::start(&context, arguments).await,
         Command::Freeze(arguments) => command::power::freeze(&context, arguments).await,

@@ -24,6 +24,16 @@ pub(crate) async fn run(context: &Context, arguments: OpenArguments) -> Result<E
         }
         None => sandbox.url,
     };
+    let url = if sandbox.visibility == "private" {
+        // A pass for all ports: what the app loads from another one is part of it.
+        let link = super::link::make(&client, &sandbox.id, None, None).await?;
+        format!(
+            "{url}/?{}",
+            link.url.split_once('?').map_or("", |(_, query)| query)
+        )
+    } else {
+        url
+    };
     if context.printed_as_json(&serde_json::json!({ "url": url }))? {
         return Ok(ExitCode::SUCCESS);
     }
