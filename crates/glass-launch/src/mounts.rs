@@ -70,7 +70,7 @@ pub(crate) fn make_root(
     way_out: bool,
     steps: &mut Steps,
 ) -> Result<(), Failure> {
-    begin_root(spec, users, steps)?;
+    begin_root(spec, users, way_out, steps)?;
     let root = Path::new("root");
     bind(Path::new("rw/home"), &root.join("home/dev")).step("mount the home")?;
     bind(Path::new("rw/state"), &root.join("var/lib/glasshouse")).step("mount the state")?;
@@ -94,6 +94,7 @@ pub(crate) fn make_root(
 pub(crate) fn begin_root(
     spec: &LaunchSpec,
     users: BorrowedFd<'_>,
+    way_out: bool,
     steps: &mut Steps,
 ) -> Result<(), Failure> {
     enter_scratch(spec)?;

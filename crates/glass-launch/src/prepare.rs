@@ -30,7 +30,7 @@ pub(crate) fn prepare(spec: &LaunchSpec, mut steps: Steps) -> Result<Vec<StepTim
     rustix::process::umask(Mode::empty());
     let users = high(user_namespace(spec.uid_base)?)?;
     sys::unshare_mounts().step("make a mount namespace")?;
-    mounts::begin_root(spec, users.as_fd(), &mut steps)?;
+    mounts::begin_root(spec, users.as_fd(), spec.way_out.is_some(), &mut steps)?;
     for path in OWN {
         fs::remove_file(path).step("forget whose the disk was")?;
     }

@@ -89,6 +89,7 @@ impl NativeRuntime {
             env: vec![],
             writable_root: false,
             open_files: spec.limits.open_files,
+            way_out: None,
             bare: false,
         };
         let prepared = self.run_launcher(Some("prepare"), &launch).await;
