@@ -224,7 +224,7 @@ impl Sandboxes {
         told: NewSandboxEvent,
     ) -> Result<(), ApiError> {
         let (id, creating) = (&row.id, SandboxState::Creating);
-        self.shift(driver, self.move_of(driver, row.state, creating))
+        self.shift(driver, move_of(driver, row.state, creating))
             .await?;
         let up = self.bring_up(driver, row, Some(told));
         let Err(error) = self.metrics.timed(Operation::Start, up).await else {
@@ -235,23 +235,13 @@ impl Sandboxes {
             tracing::warn!(sandbox.id = %id, %error, "cannot clean up after a start that failed");
         }
         let reason = error.0.detail.as_str();
-        let failed = self
-            .move_of(driver, creating, SandboxState::Failed)
+        let failed = move_of(driver, creating, SandboxState::Failed)
             .because(reason)
             .telling(event("failed", json!({ "reason": reason })));
         if let Err(ApiError(problem)) = self.shift(driver, failed).await {
             tracing::error!(sandbox.id = %id, error = %problem.detail, "cannot note that a sandbox has failed");
         }
         Err(error)
-    }
-
-    /// A move of a sandbox's row, with when it was used last.
-    fn move_of(&self, driver: &Driver, from: SandboxState, to: SandboxState) -> Shift {
-        let used = driver.inner().last_used(clock::steady());
-        Shift {
-            last_used_at: Some(used),
-            ..Shift::new(from, to)
-        }
     }
 
     /// Writes that a sandbox is in another state now, in our turn.
@@ -416,6 +406,16 @@ fn spec(row: &SandboxRow, image: &Image, gateway_port: u16) -> SandboxSpec {
         gateway_port,
         root: row.root,
         isolation: row.isolation,
-        from: row.from_snapshot.clone(),
+        // The archive has all of its files; the snapshot they began with may be gone.
+        from: row.from_snapshot.clone().filter(|_| row.archive.is_none()),
+    }
+}
+
+/// A move of a sandbox's row, with when it was used last.
+fn move_of(driver: &Driver, from: SandboxState, to: SandboxState) -> Shift {
+    let used = driver.inner().last_used(clock::steady());
+    Shift {
+        last_used_at: Some(used),
+        ..Shift::new(from, to)
     }
 }

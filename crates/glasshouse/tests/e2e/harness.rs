@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-pub(crate) use glass_testing::cache;
+
 use glass_testing::{ServerOptions, TestServer, base_image};
 use tokio::sync::OnceCell;
 

@@ -5,8 +5,8 @@
 
 mod bad_input;
 mod bombs;
-mod escape;
 mod egress;
+mod escape;
 mod first_app;
 mod harness;
 mod hot_reload;

@@ -4,6 +4,11 @@
 //! `GLASSHOUSE_SOAK_SANDBOXES` and `GLASSHOUSE_SOAK_SECONDS` make it larger, `GLASSHOUSE_SOAK_SEED` repeats the choices
 //! of a run, `GLASSHOUSE_CYCLES` runs all cycles of the cycle test.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "whoever waits for minutes wants to see what happened"
+)]
+
 mod actions;
 mod chaos;
 mod client;
@@ -21,6 +26,10 @@ mod world;
 use std::str::FromStr;
 
 /// What the environment says, or the usual.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration but this"
+)]
 fn option<T: FromStr>(name: &str, usual: T) -> T {
     std::env::var(name)
         .ok()

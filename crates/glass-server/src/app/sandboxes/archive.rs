@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Sandboxes;
 use super::driver::Driver;
+use super::move_of;
 use super::rest::event;
 use crate::error::ApiError;
 
@@ -27,7 +28,7 @@ impl Sandboxes {
         let archived = self.archives.store(&driver.id, files).await?;
         let shift = Shift {
             archive: ArchiveChange::Set(archived.archive.to_string()),
-            ..self.move_of(driver, SandboxState::Stopped, SandboxState::Archived)
+            ..move_of(driver, SandboxState::Stopped, SandboxState::Archived)
         };
         let data = json!({ "bytes": archived.bytes, "added": archived.added });
         self.shift(driver, shift.telling(event("archived", data)))
@@ -54,7 +55,7 @@ impl Sandboxes {
         // Before anything in it runs: fetched a second time, they would take the place of what it wrote.
         let shift = Shift {
             archive: ArchiveChange::Clear,
-            ..self.move_of(driver, SandboxState::Creating, SandboxState::Creating)
+            ..move_of(driver, SandboxState::Creating, SandboxState::Creating)
         };
         self.shift(driver, shift).await
         // Nobody names the archive any more, so the next tidying forgets it.

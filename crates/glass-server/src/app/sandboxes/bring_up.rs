@@ -7,6 +7,7 @@ use glass_store::{NewSandboxEvent, SandboxRow, Shift};
 use glass_types::SandboxState;
 
 use super::driver::{Down, Driver};
+use super::move_of;
 use super::{Sandboxes, spec};
 use crate::error::ApiError;
 
@@ -39,7 +40,7 @@ impl Sandboxes {
         self.follow_crashes(driver);
         let shift = Shift {
             event: told,
-            ..self.move_of(driver, SandboxState::Creating, SandboxState::Running)
+            ..move_of(driver, SandboxState::Creating, SandboxState::Running)
         };
         self.shift(driver, shift).await?;
         driver.inner().is_open = true;

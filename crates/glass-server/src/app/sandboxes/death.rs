@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::Sandboxes;
 use super::driver::{Down, Driver};
+use super::move_of;
 use super::rest::event;
 use super::wake::Wanted;
 use crate::clock;
@@ -126,16 +127,14 @@ impl Sandboxes {
                     driver.id
                 ));
                 driver.inner().trouble.wait(clock::steady(), pause, problem);
-                let shift = self
-                    .move_of(driver, from, from.after(Transition::Fail)?)
+                let shift = move_of(driver, from, from.after(Transition::Fail)?)
                     .because(&reason)
                     .telling(event("failed", json!({ "reason": reason })));
                 self.shift(driver, shift).await?;
                 None
             }
             Some(Answer::Again(_)) | None => {
-                let shift = self
-                    .move_of(driver, from, from.after(Transition::Die)?)
+                let shift = move_of(driver, from, from.after(Transition::Die)?)
                     .telling(event("died", json!({ "reason": reason })));
                 self.shift(driver, shift).await?;
                 match answer {
@@ -150,7 +149,7 @@ impl Sandboxes {
         }
         if let Some(pause) = again {
             // Who comes meanwhile rides this.
-            drop(self.wake(driver, Wanted::ByDeath(pause))?);
+            drop(self.wake(driver, Wanted::Death(pause))?);
         }
         Ok(())
     }

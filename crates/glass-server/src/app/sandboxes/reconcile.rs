@@ -168,7 +168,7 @@ impl Sandboxes {
                         return Ok(());
                     }
                 }
-                drop(self.wake(driver, Wanted::ByDeath(Duration::ZERO))?);
+                drop(self.wake(driver, Wanted::Death(Duration::ZERO))?);
             }
             Repair::Restart | Repair::Stop
                 if matches!(row.state, SandboxState::Running | SandboxState::Frozen) =>

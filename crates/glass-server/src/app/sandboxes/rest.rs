@@ -12,6 +12,7 @@ use glass_types::{Rest, SandboxId, SandboxState, Transition};
 use serde_json::json;
 
 use super::driver::{Down, Driver, Turn};
+use super::move_of;
 use super::uses::UseKind;
 use super::{GRACE, Sandboxes};
 use crate::clock;
@@ -127,7 +128,7 @@ impl Sandboxes {
 
     async fn take_cpu(&self, driver: &Arc<Driver>) -> Result<(), ApiError> {
         let (from, to) = (SandboxState::Running, SandboxState::Frozen);
-        let failed = match self.shift(driver, self.move_of(driver, from, to)).await {
+        let failed = match self.shift(driver, move_of(driver, from, to)).await {
             Ok(()) => match self.runtime.freeze(&driver.id).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
@@ -135,7 +136,7 @@ impl Sandboxes {
                     if let Err(error) = self.runtime.thaw(&driver.id).await {
                         tracing::warn!(sandbox.id = %driver.id, %error, "cannot thaw what could not be frozen");
                     }
-                    self.shift(driver, self.move_of(driver, to, from)).await?;
+                    self.shift(driver, move_of(driver, to, from)).await?;
                     error.into()
                 }
             },
@@ -148,7 +149,7 @@ impl Sandboxes {
 
     async fn end_processes(&self, driver: &Arc<Driver>, why: Why) -> Result<(), ApiError> {
         let (from, to) = (driver.inner().state, SandboxState::Stopped);
-        let mut shift = self.move_of(driver, from, to);
+        let mut shift = move_of(driver, from, to);
         if from != to {
             shift = shift.telling(event("stopped", json!({ "why": why.as_str() })));
         }

@@ -10,6 +10,7 @@ use glass_types::{SandboxState, Transition};
 use serde_json::json;
 
 use super::driver::{Down, Driver, Inner};
+use super::move_of;
 use super::rest::event;
 use super::uses::UseKind;
 use super::{GRACE, Sandboxes};
@@ -220,7 +221,7 @@ impl Sandboxes {
         let data = json!({ "why": "memory", "class": class.as_str() });
         let shift = Shift {
             reason: reason.map(str::to_owned),
-            ..self.move_of(driver, state, stopped)
+            ..move_of(driver, state, stopped)
         };
         self.shift(driver, shift.telling(event("stopped", data)))
             .await?;

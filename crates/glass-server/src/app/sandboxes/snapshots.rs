@@ -14,6 +14,7 @@ use glass_types::{SandboxId, SandboxState, SnapshotId, Transition};
 use serde_json::json;
 
 use super::driver::Down;
+use super::move_of;
 use super::rest::event;
 use super::{GRACE, Sandboxes};
 use crate::app::validate;
@@ -150,7 +151,7 @@ impl Sandboxes {
             this.may_restore(&row, &snapshot).await?;
             let was_up = matches!(row.state, SandboxState::Running | SandboxState::Frozen);
             let stopped = row.state.after(Transition::Stop)?;
-            this.shift(&driver, this.move_of(&driver, row.state, stopped))
+            this.shift(&driver, move_of(&driver, row.state, stopped))
                 .await?;
             row.state = stopped;
             driver.detach(Down::Stopped);

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::driver::{Attached, Driver};
+use super::move_of;
 use super::rest::event;
 use super::uses::Use;
 use super::{Sandboxes, not_found};
@@ -58,11 +59,11 @@ impl WakeStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// A use. It is refused while it is too early to try again.
-    ByUse,
+    Use,
     /// Somebody who said so.
-    ByCommand,
+    Command,
     /// Nobody: it ended by itself, and is started anew after a pause.
-    ByDeath(Duration),
+    Death(Duration),
 }
 
 impl Sandboxes {
@@ -75,7 +76,7 @@ impl Sandboxes {
             inner.is_open
         };
         if !is_open {
-            self.ride(&driver, Wanted::ByCommand).await?;
+            self.ride(&driver, Wanted::Command).await?;
         }
         self.get(id).await
     }
@@ -110,7 +111,7 @@ impl Sandboxes {
                 }
             }
             // Somebody may stop it again before we look; then this begins anew, and ends when it is removed or fails.
-            self.ride(&held.driver, Wanted::ByUse).await?;
+            self.ride(&held.driver, Wanted::Use).await?;
         }
     }
 
@@ -150,19 +151,19 @@ impl Sandboxes {
         if let Some(wake) = ongoing(inner.wake.as_ref()) {
             return Ok(wake);
         }
-        if wanted == Wanted::ByUse
+        if wanted == Wanted::Use
             && let Some(problem) = inner.trouble.holds(clock::steady())
         {
             return Err(problem.into());
         }
         let (steps, wake) = watch::channel(WakeStep::Waiting);
         inner.wake = Some(wake.clone());
-        if wanted == Wanted::ByCommand {
+        if wanted == Wanted::Command {
             inner.deaths.forget();
         }
         let (this, driver) = (Arc::clone(self), Arc::clone(driver));
         self.tracker.spawn(async move {
-            if let Wanted::ByDeath(pause) = wanted {
+            if let Wanted::Death(pause) = wanted {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     // The next server starts it.
@@ -232,9 +233,9 @@ impl Sandboxes {
         let _room = self.room(&row).await?;
         steps.send_replace(WakeStep::Starting);
         let told = match wanted {
-            Wanted::ByUse => event("started", json!({ "why": "used" })),
-            Wanted::ByCommand => event("started", json!({ "why": "asked" })),
-            Wanted::ByDeath(_) => event("restarted", json!({})),
+            Wanted::Use => event("started", json!({ "why": "used" })),
+            Wanted::Command => event("started", json!({ "why": "asked" })),
+            Wanted::Death(_) => event("restarted", json!({})),
         };
         self.restart(driver, &row, told).await
     }
@@ -245,7 +246,7 @@ impl Sandboxes {
         // Both at once, for each takes as long as the other: killed between the two, a server finds a frozen row whose
         // sandbox runs, or a running one whose sandbox stands still, and mends either.
         let (moved, thawed) = tokio::join!(
-            self.shift(driver, self.move_of(driver, from, to)),
+            self.shift(driver, move_of(driver, from, to)),
             self.metrics
                 .timed(Operation::Thaw, self.runtime.thaw(&driver.id))
         );
@@ -253,7 +254,7 @@ impl Sandboxes {
             Ok(()) => {}
             Err(RuntimeError::NotRunning(_)) => return Ok(false),
             Err(error) => {
-                self.shift(driver, self.move_of(driver, to, from)).await?;
+                self.shift(driver, move_of(driver, to, from)).await?;
                 return Err(error.into());
             }
         }
@@ -282,7 +283,7 @@ impl Sandboxes {
         }
         self.attach(driver).await?;
         if from != SandboxState::Running {
-            let shift = self.move_of(driver, from, SandboxState::Running);
+            let shift = move_of(driver, from, SandboxState::Running);
             self.shift(driver, shift).await?;
         }
         driver.inner().is_open = true;
