@@ -77,7 +77,7 @@ pub(crate) async fn keepalive(
         let longest = span_ms(view.longest_ms);
         context
             .out
-            .note(&format!("the server allows no more than {longest} ahead"));
+            .note(format!("the server allows no more than {longest} ahead"));
     }
     Ok(ExitCode::SUCCESS)
 }

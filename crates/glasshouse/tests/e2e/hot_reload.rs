@@ -6,7 +6,9 @@ use anyhow::{bail, ensure};
 use glass_testing::{Browser, artefact};
 use serde_json::json;
 
-use crate::harness::{PAGE, cache, images, server};
+use glass_testing::cache;
+
+use crate::harness::{PAGE, images, server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vite_reloads_hot_through_the_preview() -> anyhow::Result<()> {
