@@ -2,6 +2,10 @@
 //! service, and between them the host on which the server runs.
 //!
 //! The test runs itself again in namespaces of its own, so nothing of it is on the machine, and all of it goes with it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it does not expect"
+)]
 
 use std::collections::HashMap;
 use std::fs::File;
