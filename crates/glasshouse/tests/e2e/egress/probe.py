@@ -37,7 +37,14 @@ def tcp(host, port, say):
     with socket.create_connection((host, int(port)), timeout=30) as stream:
         if say:
             stream.sendall(say)
-        return stream.recv(200)
+        # Bytes come in whatever pieces they were carried.
+        said = stream.recv(200)
+        while said and b"\n" not in said:
+            more = stream.recv(200)
+            if not more:
+                break
+            said += more
+        return said
 
 
 def udp(host, port):
