@@ -19,6 +19,7 @@ const VISITORS: usize = 4;
 const PAGE: usize = 256 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes and wants the machine for itself: cargo test --test soak -- --ignored"]
 async fn not_a_byte_is_lost_however_often_it_rests() -> anyhow::Result<()> {
     // A tenth unless asked: all of it takes minutes.
     let all: u64 = option("GLASSHOUSE_CYCLES", 0);

@@ -21,6 +21,7 @@ const WORKERS: u64 = 6;
 const REST: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes and wants the machine for itself: cargo test --test soak -- --ignored"]
 async fn nothing_is_lost_whatever_is_killed() -> anyhow::Result<()> {
     let sandboxes: usize = option("GLASSHOUSE_SOAK_SANDBOXES", 200);
     let seconds: u64 = option("GLASSHOUSE_SOAK_SECONDS", 60);
