@@ -76,7 +76,7 @@ pub(crate) async fn any(
                 client
                     .json(Method::POST, &format!("{path}/stop"), &json!({}))
                     .await?,
-                &[200],
+                &[200, 409],
             )?;
             "stop"
         }
@@ -85,7 +85,7 @@ pub(crate) async fn any(
                 client
                     .json(Method::POST, &format!("{path}/start"), &json!({}))
                     .await?,
-                &[200],
+                &[200, 409],
             )?;
             "start"
         }
@@ -93,7 +93,10 @@ pub(crate) async fn any(
             let taken = client
                 .json(Method::POST, &format!("{path}/snapshots"), &json!({}))
                 .await?;
-            let taken = may(taken, &[201])?;
+            let taken = may(taken, &[201, 409])?;
+            if taken.status == StatusCode::CONFLICT {
+                return Ok("nothing");
+            }
             let snapshot = taken.json()["id"].as_str().context("no id")?.to_owned();
             let files = one.files.clone();
             one.snapshots.push((snapshot, files));
@@ -160,7 +163,13 @@ async fn restore(
     let (snapshot, files) = one.snapshots[place].clone();
     let path = format!("/v1/sandboxes/{}/restore", one.id);
     let params = json!({ "snapshot": snapshot });
-    may(client.json(Method::POST, &path, &params).await?, &[200])?;
+    let restored = may(
+        client.json(Method::POST, &path, &params).await?,
+        &[200, 409],
+    )?;
+    if restored.status == StatusCode::CONFLICT {
+        return Ok("nothing");
+    }
     one.files = files;
     Ok("restore")
 }
@@ -182,7 +191,10 @@ async fn fork(
         let made = client.json(Method::POST, &path, &json!({})).await?;
         (made, one.files.clone())
     };
-    let made = may(made, &[201])?;
+    let made = may(made, &[201, 409])?;
+    if made.status == StatusCode::CONFLICT {
+        return Ok("nothing");
+    }
     let id = made.json()["id"].as_str().context("no id")?.to_owned();
     // The page names the sandbox, so the new one gets its own.
     let page = format!("<h1>{id}</h1>");

@@ -124,6 +124,13 @@ impl Client {
                             }
                             text
                         }
+                        // Its app was killed a moment ago, or is only starting.
+                        Ok(body)
+                            if status == StatusCode::BAD_GATEWAY
+                                && String::from_utf8_lossy(&body).contains("port_closed") =>
+                        {
+                            String::from_utf8_lossy(&body).into_owned()
+                        }
                         Ok(body) => {
                             return Ok(Answer {
                                 status,

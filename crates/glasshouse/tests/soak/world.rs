@@ -57,7 +57,7 @@ pub(crate) fn leftovers(data: &Path) -> anyhow::Result<Vec<String>> {
     for place in [
         "sandboxes",
         "users",
-        "pool/disks",
+        "pool/sandboxes",
         "pool/snapshots",
         "snapshots",
     ] {
