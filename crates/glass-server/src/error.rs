@@ -90,8 +90,10 @@ impl From<RuntimeError> for ApiError {
             RuntimeError::UnknownSnapshot(_) => Problem::new(Code::SnapshotNotFound, detail),
             RuntimeError::StillRunning(id) => Problem::new(Code::StateConflict, detail)
                 .with_remedy(format!("stop it with `glasshouse stop {id}`")),
-            RuntimeError::NotRunning(id) => Problem::new(Code::StateConflict, detail)
-                .with_remedy(format!("start it with `glasshouse start {id}`")),
+            // Whoever uses a sandbox has woken it: it ended just now, and the next use wakes it again.
+            RuntimeError::NotRunning(_) => {
+                Problem::new(Code::SandboxUnavailable, detail).with_retry_after(1)
+            }
             RuntimeError::PortClosed { .. } => Problem::new(Code::SandboxUnavailable, detail),
             RuntimeError::Unsupported { remedy, .. } => {
                 Problem::new(Code::HostUnsupported, detail).with_remedy(remedy)
