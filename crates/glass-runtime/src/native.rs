@@ -546,8 +546,14 @@ impl Runtime for NativeRuntime {
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
         let (_, init) = self.running(id)?;
         let failed = "connect to a port";
-        let namespace =
-            File::open(format!("/proc/{}/ns/net", init.pid)).map_err(step(id, failed))?;
+        let namespace = match File::open(format!("/proc/{}/ns/net", init.pid)) {
+            Ok(namespace) => namespace,
+            // It ended since it was seen alive.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(RuntimeError::NotRunning(id.clone()));
+            }
+            Err(e) => return Err(step(id, failed)(e)),
+        };
         // Only now is it sure that the id still meant this process when the namespace was opened.
         if !init.is_alive() {
             return Err(RuntimeError::NotRunning(id.clone()));
