@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
 use glass_launch::remove_tree;
@@ -52,14 +52,17 @@ pub(crate) fn grow(mut device: &File, root: &Path) -> io::Result<()> {
 
 /// Makes the disk this sandbox's own. What a guest keeps for itself, as the logs of agents, belongs to one sandbox and is
 /// not for its forks; a disk that was put back to an earlier time keeps it.
+///
+/// The owner is a link, which is there whole or not at all after whatever crash, with no flush.
 pub(crate) fn take_over(id: &str) -> io::Result<()> {
-    match fs::read(OWNER) {
-        Ok(owner) if owner == id.as_bytes() => return Ok(()),
+    match fs::read_link(OWNER) {
+        Ok(owner) if owner == Path::new(id) => return Ok(()),
         Ok(_) => remove_tree(Path::new("disk/state"))?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return symlink(id, OWNER),
         Err(e) => return Err(e),
     }
     let fresh = format!("{OWNER}.new");
-    fs::write(&fresh, id)?;
+    remove_tree(Path::new(&fresh))?;
+    symlink(id, &fresh)?;
     fs::rename(fresh, OWNER)
 }

@@ -4,15 +4,17 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use glass_launch::{LaunchSpec, StepTime};
+use glass_launch::{LaunchSpec, StepTime, remove_tree};
 use rustix::fs::Mode;
-use std::os::fd::AsFd;
+use rustix::mount::UnmountFlags;
 
 use crate::failure::{Failure, Step};
 use crate::launch::{high, user_namespace};
 use crate::mounts;
+use crate::spare;
 use crate::steps::Steps;
 use crate::sys;
 
@@ -31,6 +33,10 @@ pub(crate) fn prepare(spec: &LaunchSpec, mut steps: Steps) -> Result<Vec<StepTim
     let users = high(user_namespace(spec.uid_base)?)?;
     sys::unshare_mounts().step("make a mount namespace")?;
     mounts::begin_root(spec, users.as_fd(), spec.way_out.is_some(), &mut steps)?;
+    // What a first start would only remove.
+    rustix::mount::unmount("root", UnmountFlags::empty()).step("unmount overlay")?;
+    remove_tree(Path::new("disk/work")).step("forget what overlay keeps")?;
+    spare::release().step("free the spare inodes")?;
     for path in OWN {
         fs::remove_file(path).step("forget whose the disk was")?;
     }

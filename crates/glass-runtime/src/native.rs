@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use glass_launch::{SOCKET_FILE, remove_tree};
+use glass_launch::{SOCKET_FILE, STILL_FILE, remove_tree};
 use glass_types::SandboxId;
 use rustix::process::Signal;
 
@@ -243,7 +243,9 @@ impl NativeRuntime {
     fn thaw_all_left(&self) -> Result<(), RuntimeError> {
         for id in self.ids()? {
             let dir = self.dir(&id);
-            if let Some(record) = dir.record().unwrap_or(None) {
+            if dir.path.join(STILL_FILE).exists()
+                && let Some(record) = dir.record().unwrap_or(None)
+            {
                 snapshot::thaw_or_tell(&dir, &self.place_of(&id, &dir, record.pooled));
             }
         }

@@ -11,13 +11,15 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use glass_launch::{clone_file, loopback};
 use glass_types::{SandboxId, SnapshotId};
-use rustix::fs::FlockOperation;
+use rustix::fs::{Advice, FlockOperation, SeekFrom};
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::pool::Storage;
@@ -27,6 +29,8 @@ use crate::programs::make_dir_all;
 
 /// Smaller ones would hold hardly more than their own tables.
 pub(super) const LEAST: u64 = 32 << 20;
+/// How much of a new disk is read ahead.
+const WARM: u64 = 8 << 20;
 /// How long a device may take to let go of a disk.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -118,6 +122,7 @@ impl Disks {
             let file = fs::OpenOptions::new()
                 .create(true)
                 .truncate(true)
+                .read(true)
                 .write(true)
                 .mode(0o600)
                 .open(to)?;
@@ -125,6 +130,7 @@ impl Disks {
             if file.metadata()?.len() < bytes {
                 file.set_len(bytes)?;
             }
+            warm(&file)?;
             // The file system of the pool flushes its log in order, the name of the file before this.
             if flush { file.sync_all() } else { Ok(()) }
         })
@@ -227,6 +233,24 @@ fn sweep(dir: &Path) -> io::Result<()> {
 /// Bytes of the host that a file takes. What it shares is counted.
 pub(super) fn bytes_of(path: &Path) -> io::Result<u64> {
     Ok(fs::metadata(path)?.blocks() * 512)
+}
+
+/// Has the beginning of a disk read ahead, where most of its tables are: whoever mounts it asks for them one after the
+/// other, and shared blocks are in no cache yet.
+fn warm(file: &File) -> io::Result<()> {
+    let (mut at, mut left) = (0, WARM);
+    while let Some(most) = NonZeroU64::new(left) {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        at = rustix::fs::seek(file, SeekFrom::Hole(start))?;
+        let length = NonZeroU64::new(at - start).map_or(most, |length| length.min(most));
+        rustix::fs::fadvise(file, start, Some(length), Advice::WillNeed)?;
+        left -= length.get();
+    }
+    Ok(())
 }
 
 /// A program of the host's administrator, if it is there.

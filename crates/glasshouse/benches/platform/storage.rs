@@ -28,47 +28,29 @@ const FILES: usize = 100;
 const BYTES: usize = 15_000;
 
 pub(crate) async fn snapshots(place: &Place) -> anyhow::Result<Vec<Row>> {
-    let small = measure(place, "one file", |home| {
-        Ok(fs::write(home.join("file"), "text")?)
-    });
-    let mut rows = small.await?;
-    rows.extend(measure(place, "300 MB in 20,000 files", make_files).await?);
+    let mut rows = measure(place, "one file", "echo text > ~/file").await?;
+    // No two files are alike.
+    let script = format!(
+        r#"node -e '
+            const fs = require("fs"), crypto = require("crypto");
+            for (let d = 0; d < {DIRECTORIES}; d++) {{
+                fs.mkdirSync(`workspace/d${{d}}`);
+                for (let f = 0; f < {FILES}; f++)
+                    fs.writeFileSync(`workspace/d${{d}}/${{f}}`, crypto.randomBytes({BYTES}));
+            }}'"#
+    );
+    rows.extend(measure(place, "300 MB in 20,000 files", &format!("cd && {script}")).await?);
     Ok(rows)
 }
 
-fn make_files(home: &Path) -> anyhow::Result<()> {
-    // No two blocks are alike, and none is zero.
-    let mut content = vec![0; BYTES];
-    let mut number: u64 = 1;
-    for directory in 0..DIRECTORIES {
-        let directory = home.join(format!("workspace/d{directory}"));
-        fs::create_dir(&directory)?;
-        for file in 0..FILES {
-            for byte in &mut content {
-                number = number
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                *byte = (number >> 56).to_le_bytes()[0];
-            }
-            fs::write(directory.join(file.to_string()), &content)?;
-        }
-    }
-    Ok(())
-}
-
-async fn measure(
-    place: &Place,
-    what: &str,
-    fill: impl FnOnce(&Path) -> anyhow::Result<()>,
-) -> anyhow::Result<Vec<Row>> {
+async fn measure(place: &Place, what: &str, fill: &str) -> anyhow::Result<Vec<Row>> {
     let runtime = &place.runtime;
     let snapshots = runtime.snapshots().context("no snapshots on this host")?;
     let spec = place.spec();
     runtime.create(&spec).await?;
     runtime.start(&spec).await?;
-    let home = home_of(place, &spec)?;
-    fill(&home)?;
-    flush(place, &spec).await?;
+    // What was written a moment ago is not part of what is measured.
+    shell(place, &spec, &format!("{fill} && sync")).await?;
     let (mut take, mut fork, mut restore) = <(Samples, Samples, Samples)>::default();
     let (mut floors, mut copies) = <([Samples; 3], Samples)>::default();
     for turn in 0..WARM_UP + TIMES {
@@ -77,7 +59,7 @@ async fn measure(
             floors = Default::default();
         }
         // Something was written since the last one, or there would be nothing to wait for.
-        fs::write(home.join("turn"), turn.to_string())?;
+        shell(place, &spec, &format!("echo {turn} > ~/turn")).await?;
         let id = SnapshotId::random();
         let begin = Instant::now();
         snapshots.take(&spec.id, &id).await?;
@@ -104,10 +86,10 @@ async fn measure(
         runtime.destroy(&forked.id).await?;
         snapshots.delete(&id).await?;
     }
+    let home = home_of(place, &spec)?;
     for _ in 0..COPIES {
         copies.push(copy(&home, place.directory())?);
     }
-    drop(home);
     runtime.destroy(&spec.id).await?;
     let [first, second, third] = floors;
     Ok(vec![
@@ -132,18 +114,17 @@ fn home_of(place: &Place, spec: &SandboxSpec) -> anyhow::Result<PathBuf> {
     )))
 }
 
-/// What was written a moment ago is not part of what is measured.
-async fn flush(place: &Place, spec: &SandboxSpec) -> anyhow::Result<()> {
+async fn shell(place: &Place, spec: &SandboxSpec, script: &str) -> anyhow::Result<()> {
     let runtime: Arc<dyn Runtime> = place.runtime.clone();
     let request = ExecRequest {
-        command: vec!["sync".to_owned()],
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         timeout: Some(Duration::from_secs(120)),
         ..ExecRequest::default()
     };
     let output = GuestClient::new(runtime, spec.id.clone())
         .exec(request)
         .await?;
-    ensure!(output.exit_code == 0, "sync: {output:?}");
+    ensure!(output.exit_code == 0, "{script}: {output:?}");
     Ok(())
 }
 
