@@ -56,26 +56,47 @@ pub(crate) fn descendants(rows: &[Row], root: i32) -> HashSet<i32> {
 /// Signals the process, its session and all its descendants. A signal to a process that has just ended is no error.
 pub(crate) fn signal(leader: u32, signal: Signal) {
     let leader = leader.cast_signed();
-    // A kill is repeated until nothing new is found, as the tree may grow while it is read.
+    let tree = if signal == Signal::KILL {
+        stilled(leader)
+    } else {
+        tree(leader)
+    };
+    // The leader goes first: one that waits for a child would end in its own way when that is killed.
+    send(leader, signal);
+    for pid in tree.into_iter().filter(|pid| *pid != leader) {
+        send(pid, signal);
+    }
+}
+
+/// The tree of `leader`, stopped: what stands still makes nothing new while the others are found.
+fn stilled(leader: i32) -> HashSet<i32> {
+    let mut stopped = HashSet::new();
+    // A tree that goes on growing through so many looks does so on purpose; the sandbox's limit of processes ends that.
     for _ in 0..16 {
-        let rows = rows();
-        let mut targets = descendants(&rows, leader);
-        targets.extend(
-            rows.iter()
-                .filter(|row| row.session == leader)
-                .map(|row| row.pid),
-        );
-        if rows.iter().any(|row| row.pid == leader) {
-            targets.insert(leader);
+        let new: Vec<i32> = tree(leader).difference(&stopped).copied().collect();
+        if new.is_empty() {
+            break;
         }
-        for target in &targets {
-            if let Some(pid) = Pid::from_raw(*target) {
-                let _ = kill_process(pid, signal);
-            }
+        for pid in new {
+            send(pid, Signal::STOP);
+            stopped.insert(pid);
         }
-        if targets.is_empty() || signal != Signal::KILL {
-            return;
-        }
+    }
+    stopped
+}
+
+/// What belongs to `leader` now: itself, its session, and all that descends from it.
+fn tree(leader: i32) -> HashSet<i32> {
+    let rows = rows();
+    let mut tree = descendants(&rows, leader);
+    let own = |row: &&Row| row.pid == leader || row.session == leader;
+    tree.extend(rows.iter().filter(own).map(|row| row.pid));
+    tree
+}
+
+fn send(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -83,9 +104,7 @@ pub(crate) fn signal(leader: u32, signal: Signal) {
 pub(crate) fn signal_all(signal: Signal) {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     for target in descendants(&rows(), own) {
-        if let Some(pid) = Pid::from_raw(target) {
-            let _ = kill_process(pid, signal);
-        }
+        send(target, signal);
     }
 }
 
