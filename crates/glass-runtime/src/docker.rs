@@ -32,7 +32,8 @@ pub use image::ImageArchive;
 use crate::locks::Locks;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
-    BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, socket, tunnel,
+    BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, socket, step,
+    tunnel,
 };
 use daemon::Daemon;
 use image::Images;
@@ -134,19 +135,6 @@ impl DockerRuntime {
             Ok(result) => result,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
-    }
-}
-
-/// Turns an error into one that names the step.
-fn step<E: std::fmt::Display>(
-    id: &SandboxId,
-    step: &'static str,
-) -> impl FnOnce(E) -> RuntimeError {
-    let id = id.clone();
-    move |e| RuntimeError::Step {
-        id,
-        step,
-        reason: e.to_string(),
     }
 }
 

@@ -201,6 +201,19 @@ pub enum RuntimeError {
     },
 }
 
+/// Turns an error into one that names the step.
+fn step<E: std::fmt::Display>(
+    id: &SandboxId,
+    step: &'static str,
+) -> impl FnOnce(E) -> RuntimeError {
+    let id = id.clone();
+    move |e| RuntimeError::Step {
+        id,
+        step,
+        reason: e.to_string(),
+    }
+}
+
 /// A place where sandboxes live.
 ///
 /// Every operation may be repeated: a second `create`, `start`, `stop` or `destroy` finds nothing left to do.

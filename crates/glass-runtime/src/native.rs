@@ -34,11 +34,12 @@ use rustix::process::Signal;
 pub use check::{Check, check, obstacle};
 pub use glass_launch::StepTime;
 
+use crate::locks::Locks;
 use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
     Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
-    Stats, health, socket,
+    Stats, health, socket, step,
 };
 use cgroup::{Group, Hierarchy};
 use disk::Disks;
@@ -66,7 +67,7 @@ pub struct NativeRuntime {
     /// One disk is prepared at a time, for many may want the same.
     preparing: tokio::sync::Mutex<()>,
     /// One operation at a time on each sandbox.
-    locks: Mutex<HashMap<SandboxId, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Locks,
     /// Inits that were seen alive. The directories know them too; this saves reading them for each connection.
     inits: Mutex<HashMap<SandboxId, Arc<Init>>>,
 }
@@ -110,7 +111,7 @@ impl NativeRuntime {
                 path: state_dir.clone(),
                 source,
             })?,
-            locks: Mutex::default(),
+            locks: Locks::default(),
             inits: Mutex::default(),
             preparing: tokio::sync::Mutex::default(),
             state_dir,
@@ -136,23 +137,12 @@ impl NativeRuntime {
         self.hierarchy.group(id.as_str())
     }
 
-    async fn lock(&self, id: &SandboxId) -> tokio::sync::OwnedMutexGuard<()> {
-        let lock = Arc::clone(
-            self.locks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(id.clone())
-                .or_default(),
-        );
-        lock.lock_owned().await
-    }
-
     /// Makes and starts a new sandbox; returns what each step took.
     ///
     /// # Errors
     /// Like those of [`Runtime::create`] and [`Runtime::start`].
     pub async fn up_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
-        let _lock = self.lock(&spec.id).await;
+        let _lock = self.locks.lock(&spec.id).await;
         let mut steps = self.create_timed(spec).await?;
         steps.extend(self.start_timed(spec).await?);
         Ok(steps)
@@ -381,19 +371,6 @@ async fn launcher_done(dir: &SandboxDir) -> Result<Option<File>, RuntimeError> {
     blocking(move || dir.lock()).await
 }
 
-/// Turns an error into one that names the step.
-fn step<E: std::fmt::Display>(
-    id: &SandboxId,
-    step: &'static str,
-) -> impl FnOnce(E) -> RuntimeError {
-    let id = id.clone();
-    move |e| RuntimeError::Step {
-        id,
-        step,
-        reason: e.to_string(),
-    }
-}
-
 async fn blocking<T, F>(work: F) -> T
 where
     T: Send + 'static,
@@ -412,17 +389,17 @@ impl Runtime for NativeRuntime {
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
-        let _lock = self.lock(&spec.id).await;
+        let _lock = self.locks.lock(&spec.id).await;
         self.create_timed(spec).await.map(drop)
     }
 
     async fn start(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
-        let _lock = self.lock(&spec.id).await;
+        let _lock = self.locks.lock(&spec.id).await;
         self.start_timed(spec).await.map(drop)
     }
 
     async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError> {
-        let _lock = self.lock(id).await;
+        let _lock = self.locks.lock(id).await;
         self.running(id)?;
         self.group(id)
             .set_frozen(true)
@@ -431,7 +408,7 @@ impl Runtime for NativeRuntime {
     }
 
     async fn thaw(&self, id: &SandboxId) -> Result<(), RuntimeError> {
-        let _lock = self.lock(id).await;
+        let _lock = self.locks.lock(id).await;
         self.running(id)?;
         self.group(id)
             .set_frozen(false)
@@ -440,14 +417,14 @@ impl Runtime for NativeRuntime {
     }
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), RuntimeError> {
-        let _lock = self.lock(id).await;
+        let _lock = self.locks.lock(id).await;
         let dir = self.existing(id)?;
         let _launcher = launcher_done(&dir).await?;
         self.end(id, &dir, grace).await
     }
 
     async fn destroy(&self, id: &SandboxId) -> Result<(), RuntimeError> {
-        let _lock = self.lock(id).await;
+        let _lock = self.locks.lock(id).await;
         let dir = self.dir(id);
         if dir.exists() {
             let _launcher = launcher_done(&dir).await?;
@@ -462,10 +439,7 @@ impl Runtime for NativeRuntime {
             }
             .map_err(step(id, "release user ids"))?;
         }
-        self.locks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.locks.forget(id);
         Ok(())
     }
 
@@ -500,7 +474,7 @@ impl Runtime for NativeRuntime {
     }
 
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
-        let _lock = self.lock(id).await;
+        let _lock = self.locks.lock(id).await;
         let dir = self.existing(id)?;
         let record = dir
             .record()?

@@ -28,7 +28,7 @@ use crate::process::Init;
 use crate::programs::{Programs, make_dir_all, write_atomically};
 use crate::{
     Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
-    Stats, health, socket,
+    Stats, health, socket, step,
 };
 use crowd::Crowd;
 
@@ -154,15 +154,6 @@ impl SimRuntime {
 /// server ends before, the guest becomes the child of the host's init.
 fn reap(mut guest: std::process::Child) {
     std::thread::spawn(move || guest.wait().map(drop));
-}
-
-fn step(id: &SandboxId, step: &'static str) -> impl FnOnce(io::Error) -> RuntimeError {
-    let id = id.clone();
-    move |e| RuntimeError::Step {
-        id,
-        step,
-        reason: e.to_string(),
-    }
 }
 
 #[async_trait]

@@ -11,10 +11,10 @@ use glass_types::SandboxId;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use super::NativeRuntime;
 use super::launch::guest_env;
-use super::{NativeRuntime, step};
 use crate::process::Init;
-use crate::{RuntimeError, health};
+use crate::{RuntimeError, health, step};
 
 impl NativeRuntime {
     /// Starts the same guest with namespaces and a root of its own and nothing else, and ends it again: no image, no

@@ -9,10 +9,10 @@ use glass_launch::{Disk, LaunchReport, LaunchSpec, StepTime};
 use glass_types::RootMode;
 use tokio::io::AsyncWriteExt;
 
+use super::NativeRuntime;
 use super::sandbox::SandboxDir;
 use super::timings::Timings;
-use super::{NativeRuntime, step};
-use crate::{RuntimeError, SandboxSpec};
+use crate::{RuntimeError, SandboxSpec, step};
 
 impl NativeRuntime {
     /// Starts the container; its guest may not answer yet. Removes the control groups when it fails.

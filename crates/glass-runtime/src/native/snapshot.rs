@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::disk::{self, Making};
 use super::sandbox::{Record, SandboxDir};
-use super::{NativeRuntime, blocking, launcher_done, step};
-use crate::{RuntimeError, SnapshotStatus, Snapshots};
+use super::{NativeRuntime, blocking, launcher_done};
+use crate::{RuntimeError, SnapshotStatus, Snapshots, step};
 
 #[async_trait]
 impl Snapshots for NativeRuntime {
@@ -25,7 +25,7 @@ impl Snapshots for NativeRuntime {
         sandbox: &SandboxId,
         snapshot: &SnapshotId,
     ) -> Result<SnapshotStatus, RuntimeError> {
-        let _lock = self.lock(sandbox).await;
+        let _lock = self.locks.lock(sandbox).await;
         let dir = self.existing(sandbox)?;
         let target = self.disks.snapshot(snapshot);
         if !target.exists() {
@@ -63,7 +63,7 @@ impl Snapshots for NativeRuntime {
         sandbox: &SandboxId,
         snapshot: &SnapshotId,
     ) -> Result<(), RuntimeError> {
-        let _lock = self.lock(sandbox).await;
+        let _lock = self.locks.lock(sandbox).await;
         let dir = self.existing(sandbox)?;
         let from = self.known(snapshot)?;
         let _launcher = launcher_done(&dir).await?;

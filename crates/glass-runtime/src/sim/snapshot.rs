@@ -14,10 +14,10 @@ use glass_types::{SandboxId, SnapshotId};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::process::Signal;
 
+use super::SimRuntime;
 use super::copy::copy_tree;
 use super::crowd::{self, Crowd};
-use super::{SimRuntime, step};
-use crate::{RuntimeError, SnapshotStatus, Snapshots};
+use crate::{RuntimeError, SnapshotStatus, Snapshots, step};
 
 /// What is being made has this ending; a snapshot's id has no dot.
 const FRESH: &str = "new";
