@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::carry;
 use crate::net::Net;
 use crate::startup::StartError;
 
@@ -29,20 +29,11 @@ pub(crate) async fn bind(port: u16) -> Result<TcpListener, StartError> {
 }
 
 pub(crate) async fn serve(listener: TcpListener, net: Arc<Net>) -> Infallible {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let permit = Arc::clone(&room).acquire_owned().await;
-        let Ok((client, _)) = listener.accept().await else {
-            // Out of descriptors: others end meanwhile.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    carry::each(listener, CONNECTIONS, move |client| {
         let net = Arc::clone(&net);
-        tokio::spawn(async move {
-            splice(client, &net).await;
-            drop(permit);
-        });
-    }
+        async move { splice(client, &net).await }
+    })
+    .await
 }
 
 async fn splice(mut client: TcpStream, net: &Net) {

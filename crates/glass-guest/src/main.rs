@@ -5,6 +5,7 @@
 
 mod agent;
 mod app;
+mod carry;
 mod child;
 mod fault;
 mod files;

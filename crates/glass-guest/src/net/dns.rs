@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::datagram::Datagrams;
 use super::message::{self, Kind, Question, Reply};
 use super::{Answer, Net, answer};
+use crate::carry;
 
 /// Questions at the same time; what comes above is told to ask again.
 const QUESTIONS: usize = 256;
@@ -51,19 +52,11 @@ pub(super) async fn serve_datagrams(socket: Datagrams, net: Arc<Net>) -> Infalli
 }
 
 pub(super) async fn serve_streams(listener: TcpListener, net: Arc<Net>) -> Infallible {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let permit = Arc::clone(&room).acquire_owned().await;
-        let Ok((client, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    carry::each(listener, CONNECTIONS, move |client| {
         let net = Arc::clone(&net);
-        tokio::spawn(async move {
-            answer_stream(client, &net).await;
-            drop(permit);
-        });
-    }
+        async move { answer_stream(client, &net).await }
+    })
+    .await
 }
 
 /// Questions one after the other, each with its length before it.

@@ -3,37 +3,26 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::Semaphore;
 
 use super::{Answer, DNS_PORT, Net, answer, dns};
-use crate::gateway;
+use crate::{carry, gateway};
 
 /// What the user's processes may have open at once; more wait.
 const CONNECTIONS: usize = 1024;
 
 pub(super) async fn serve(listener: TcpListener, net: Arc<Net>) -> Infallible {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let permit = Arc::clone(&room).acquire_owned().await;
-        let Ok((client, _)) = listener.accept().await else {
-            // Out of descriptors: others end meanwhile.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    carry::each(listener, CONNECTIONS, move |client| {
         let net = Arc::clone(&net);
-        tokio::spawn(async move {
-            carry(client, &net).await;
-            drop(permit);
-        });
-    }
+        async move { pass(client, &net).await }
+    })
+    .await
 }
 
 /// The socket's own address is the one that the program connected to.
-async fn carry(mut client: TcpStream, net: &Net) {
+async fn pass(mut client: TcpStream, net: &Net) {
     let Ok(outside) = client.local_addr() else {
         return;
     };
