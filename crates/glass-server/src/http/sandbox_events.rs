@@ -10,9 +10,7 @@ use futures::{Stream, stream};
 use glass_api::{SandboxEventList, SandboxEventView};
 use glass_store::{SandboxEventRow, Store, StoreError};
 use glass_types::SandboxId;
-use serde::Deserialize;
 use tokio::sync::watch;
-use utoipa::IntoParams;
 
 use super::extract::{Path, Query};
 use super::sandboxes::sandbox_id;
@@ -22,19 +20,11 @@ use crate::error::ApiError;
 /// Events read from the database at once, and listed at most.
 const PAGE: u64 = 200;
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventsQuery {
-    /// Begin after the event with this number. The header `Last-Event-ID` says the same and wins.
-    after: Option<u64>,
-}
-
 /// Lists what happened to a sandbox, the oldest first and 200 at most; or, to who accepts `text/event-stream`, streams it
 /// and goes on with what happens.
 #[utoipa::path(
     get, path = "/v1/sandboxes/{id}/events", tag = "sandboxes", operation_id = "sandbox_events",
-    params(("id" = String, Path), EventsQuery, ("Last-Event-ID" = Option<u64>, Header)),
+    params(("id" = String, Path), sse::EventsQuery, ("Last-Event-ID" = Option<u64>, Header)),
     responses(
         (status = 200, content(
             (SandboxEventList = "application/json"),
@@ -47,11 +37,11 @@ pub(super) async fn events(
     State(state): State<super::State>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<sse::EventsQuery>,
 ) -> Result<Response, ApiError> {
     let id = sandbox_id(&id)?;
     state.sandboxes.get(&id).await?;
-    let after = sse::last_event_id(&headers)?.or(query.after).unwrap_or(0);
+    let after = query.seen(&headers)?;
     if sse::is_wanted(&headers) {
         let shutdown = state.tasks.shutdown().clone();
         return Ok(sse::answer(follow(state.store, id, after), shutdown));

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use glass_api::Problem;
 use http::HeaderMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 
 /// An event whose data is JSON.
 pub(super) fn json(value: &impl Serialize) -> Event {
@@ -28,6 +29,21 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
         .split(',')
         .filter_map(|kind| kind.split(';').next())
         .any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    /// Begin after the event with this number. The header `Last-Event-ID` says the same and wins.
+    after: Option<u64>,
+}
+
+impl EventsQuery {
+    /// The number of the last event that the reader has seen; 0 when none.
+    pub(super) fn seen(&self, headers: &HeaderMap) -> Result<u64, Problem> {
+        Ok(last_event_id(headers)?.or(self.after).unwrap_or(0))
+    }
 }
 
 /// The number of the last event that a reader who comes back has seen.

@@ -12,9 +12,7 @@ use glass_api::{Code, EventView, Problem, TaskList, TaskParams, TaskView};
 use glass_store::EventRow;
 use glass_types::{Event, TaskId};
 use http::HeaderMap;
-use serde::Deserialize;
 use tokio::sync::watch;
-use utoipa::IntoParams;
 
 use super::extract::{Json as Body, Path, Query};
 use super::sandboxes::sandbox_id;
@@ -83,18 +81,10 @@ pub(super) async fn cancel(
     Ok((StatusCode::ACCEPTED, Json(state.tasks.view(task))))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventsQuery {
-    /// Begin after the event with this number. The header `Last-Event-ID` says the same and wins.
-    after: Option<u64>,
-}
-
 /// Streams what happens in a task, from its first event or from where the caller left off. Ends after `end`.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}/events", tag = "tasks", operation_id = "follow_task",
-    params(("id" = String, Path), EventsQuery, ("Last-Event-ID" = Option<u64>, Header)),
+    params(("id" = String, Path), sse::EventsQuery, ("Last-Event-ID" = Option<u64>, Header)),
     responses(
         (status = 200, content_type = "text/event-stream", body = EventView),
         refusal::Task
@@ -104,11 +94,11 @@ pub(super) async fn events(
     State(state): State<super::State>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<sse::EventsQuery>,
 ) -> Result<Response, ApiError> {
     let id = task_id(&id)?;
     state.tasks.get(&id).await?;
-    let after = sse::last_event_id(&headers)?.or(query.after).unwrap_or(0);
+    let after = query.seen(&headers)?;
     let shutdown = state.tasks.shutdown().clone();
     Ok(sse::answer(follow(state.tasks, id, after), shutdown))
 }
