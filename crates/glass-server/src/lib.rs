@@ -12,6 +12,7 @@ mod link;
 mod metrics;
 mod origins;
 mod runtime;
+mod secret_file;
 mod wiring;
 
 pub use app::memory::{HostMemory, ProcMemory, Reading};

@@ -4,8 +4,6 @@
 //! file `preview-keys` there has one `<name> <key>` a line: the first signs, all of them are believed. To change the key,
 //! add a line at the top and start the server again; to end every pass that was given, remove the file.
 
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +14,8 @@ use glass_types::SandboxId;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngCore;
 use sha2::Sha256;
+
+use crate::secret_file;
 
 const VERSION: &str = "1";
 /// What stands in the place of a port that may be any.
@@ -39,14 +39,7 @@ impl PreviewKeys {
     /// Reads the keys of the data directory, or makes one there.
     pub(crate) fn load_or_make(data: &Path) -> std::io::Result<Self> {
         let path = data.join("preview-keys");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-                text
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(data, &path)?,
-            Err(error) => return Err(error),
-        };
+        let text = secret_file::load_or_make(&path, make)?;
         let keys: Option<Vec<Key>> = text
             .lines()
             .filter(|line| !line.trim().is_empty())
@@ -139,29 +132,18 @@ fn key(line: &str) -> Option<Key> {
     })
 }
 
-/// Written whole under another name first: a crash leaves no half key.
-fn make(data: &Path, path: &Path) -> std::io::Result<String> {
+fn make() -> String {
     let (mut key, mut name) = ([0; 32], [0; 4]);
     rand::rng().fill_bytes(&mut key);
     rand::rng().fill_bytes(&mut name);
     let name = u32::from_be_bytes(name);
-    let line = format!("{name:08x} {}\n", URL_SAFE_NO_PAD.encode(key));
-    let partial = data.join("preview-keys.partial");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial)?;
-    file.write_all(line.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)?;
-    Ok(line)
+    format!("{name:08x} {}\n", URL_SAFE_NO_PAD.encode(key))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const MINE: &str = "abcdefghijklmno1";

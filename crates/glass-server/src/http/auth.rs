@@ -1,8 +1,6 @@
 //! The bearer token that guards the API: made at the first start, kept in a file that only its owner can read.
 
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use axum::extract::{Request, State};
@@ -14,6 +12,7 @@ use rand::RngCore;
 use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
+use crate::secret_file;
 
 /// The token, as the hash that a request's token is compared with.
 pub(crate) struct ApiToken([u8; 32]);
@@ -28,14 +27,7 @@ impl ApiToken {
     /// Reads the token of the data directory, or makes one there.
     pub(crate) fn load_or_make(data: &Path) -> std::io::Result<Self> {
         let path = data.join("token");
-        let token = match std::fs::read_to_string(&path) {
-            Ok(token) => {
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-                token
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(data, &path)?,
-            Err(error) => return Err(error),
-        };
+        let token = secret_file::load_or_make(&path, make)?;
         let token = token.trim();
         if token.len() < TOKEN_PREFIX.len() + 32 || !token.starts_with(TOKEN_PREFIX) {
             let message = format!(
@@ -56,24 +48,11 @@ impl ApiToken {
     }
 }
 
-/// Written whole under another name first: a crash leaves no half token.
-fn make(data: &Path, path: &Path) -> std::io::Result<String> {
+fn make() -> String {
     let mut bytes = [0; 32];
     rand::rng().fill_bytes(&mut bytes);
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let token = format!("{TOKEN_PREFIX}{digits}");
-    let partial = data.join("token.partial");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)?;
-    Ok(token)
+    format!("{TOKEN_PREFIX}{digits}\n")
 }
 
 fn hash(token: &str) -> [u8; 32] {
@@ -111,6 +90,8 @@ fn refuse(detail: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
