@@ -42,6 +42,11 @@ async fn twenty_at_once_come_and_go_without_a_trace() -> anyhow::Result<()> {
             "{id}: {printed}"
         );
     }
+    let meanwhile = world(&server)?;
+    ensure!(
+        meanwhile.processes >= 20 && meanwhile.namespaces > before.namespaces,
+        "{meanwhile:#?}: the count below would prove nothing"
+    );
     for id in &made {
         ensure!(
             !processes_of(id)?.is_empty(),
@@ -130,8 +135,7 @@ fn world(server: &TestServer) -> anyhow::Result<World> {
             continue;
         }
         let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        let mounted = std::fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-        if !cgroup.contains("/glasshouse/") || !mounted.contains(&marker) {
+        if !cgroup.contains("/glasshouse/") || !has_files_of(&entry.path(), &data) {
             continue;
         }
         processes += 1;
@@ -154,6 +158,17 @@ fn world(server: &TestServer) -> anyhow::Result<World> {
         files,
         sockets,
     })
+}
+
+/// Whether files of a data directory are mounted for a process. Where it is mounted says nothing: the launcher of any
+/// other sandbox begins with all mounts of the host.
+fn has_files_of(process: &Path, data: &Path) -> bool {
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    let mounts = std::fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(3))
+        .any(|root| root.contains(&*name))
 }
 
 fn collect(directory: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
