@@ -10,6 +10,7 @@
 //!                          policy:  every one of them public, or an exception of the operator's           ─► else 403
 //!                          dial:    one of the addresses that were judged; the name is not looked up again
 //!                          inspect: with a list of hosts, does the connection ask for the host it was opened for?
+//!                          requests: and, in plain HTTP, each of its requests?                              ─► else 403
 //! ```
 //!
 //! For programs that know of no proxy the guest does the same: it takes their connections whatever the address, and asks
@@ -36,6 +37,7 @@ mod question;
 mod refusal;
 mod relay;
 mod report;
+mod requests;
 mod shaped;
 mod target;
 mod tunnel;

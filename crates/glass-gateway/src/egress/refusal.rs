@@ -58,6 +58,9 @@ impl std::fmt::Display for Wrong {
             Self::NotTls => f.write_str("it begins like TLS and is none"),
             Self::NoHost => f.write_str("its HTTP names no host, or several"),
             Self::Host(host) => write!(f, "its HTTP is for {host}"),
+            Self::Connect => {
+                f.write_str("its HTTP asks for a tunnel, in which nothing can be judged")
+            }
             Self::Http2 => f.write_str("it is HTTP/2 without TLS, which cannot be judged"),
             Self::NotHttp => f.write_str("it begins like HTTP and is none"),
             Self::TooLong => f.write_str("what it says first has no end"),
@@ -80,16 +83,21 @@ impl From<TargetError> for Refusal {
 impl Refusal {
     /// Says so to the program and to the log.
     pub(crate) fn answer(&self, door: &Door, target: &Target) -> Response<Body> {
-        self.respond(door, &target.host().to_string(), Some(target.port()))
+        self.respond(door, &target.host().to_string(), Some(target.port()), true)
+    }
+
+    /// To a request in a tunnel, whose answers the guest does not read.
+    pub(crate) fn answer_within(&self, door: &Door, target: &Target) -> Response<Body> {
+        self.respond(door, &target.host().to_string(), Some(target.port()), false)
     }
 
     /// For what is not even a target.
     pub(crate) fn answer_about(&self, door: &Door, given: &str) -> Response<Body> {
         let given: String = given.chars().take(SHOWN).collect();
-        self.respond(door, &given, None)
+        self.respond(door, &given, None, true)
     }
 
-    fn respond(&self, door: &Door, host: &str, port: Option<u16>) -> Response<Body> {
+    fn respond(&self, door: &Door, host: &str, port: Option<u16>, asked: bool) -> Response<Body> {
         let (status, rule) = (self.status(), self.rule());
         let mut detail = match self {
             // It was the address that was asked for.
@@ -117,7 +125,7 @@ impl Refusal {
         response.headers_mut().insert(CONTENT_TYPE, problem);
         if let Some(number) = self
             .is_policy()
-            .then(|| door.report(host, port, rule, true))
+            .then(|| door.report(host, port, rule, asked))
             .flatten()
         {
             response.headers_mut().insert(REFUSAL, number.into());
@@ -175,9 +183,9 @@ impl Refusal {
             Self::Closed => "mode_none",
             Self::NotListed => "allowlist",
             Self::Words(Wrong::NoServerName | Wrong::ServerName(_) | Wrong::NotTls) => "tls_name",
-            Self::Words(Wrong::NoHost | Wrong::Host(_) | Wrong::Http2 | Wrong::NotHttp) => {
-                "http_host"
-            }
+            Self::Words(
+                Wrong::NoHost | Wrong::Host(_) | Wrong::Connect | Wrong::Http2 | Wrong::NotHttp,
+            ) => "http_host",
             Self::Words(Wrong::TooLong) => "first_words",
             Self::Target(TargetError::Host(HostError::Notation)) => "notation",
             Self::Target(

@@ -17,6 +17,7 @@ use super::idle::{IDLE_LIMIT, Watched};
 use super::inspect::{self, Stopped, Wrong};
 use super::permit::Permit;
 use super::refusal::Refusal;
+use super::requests;
 use super::target::Target;
 use crate::body::{Body, full};
 
@@ -62,27 +63,17 @@ async fn pass(
 ) {
     if let Ok(inside) = inside.await {
         let (outside, activity) = Watched::new(door.shaped(outside));
-        let (mut inside_read, mut inside_write) = tokio::io::split(TokioIo::new(inside));
-        let (outside_read, mut outside_write) = tokio::io::split(outside);
         let name = match target.host() {
             Host::Name(name) if matches!(permit.policy(), EgressPolicy::Allowlist { .. }) => {
                 Some(name.as_str())
             }
             Host::Name(_) | Host::Address(_) => None,
         };
-        let out = async {
-            if let Some(name) = name {
-                let words = inspect::first_words(&mut inside_read, name).await?;
-                outside_write.write_all(&words).await?;
-            }
-            copy(inside_read, outside_write).await
-        };
-        let back = async { copy(outside_read, &mut inside_write).await };
         let refusal = tokio::select! {
-            ended = async { tokio::try_join!(out, back) } => match ended {
+            ended = carry(TokioIo::new(inside), outside, &door, &target, name) => match ended {
                 Err(Stopped::Refused(refusal)) => Some(refusal),
                 // Either side's break is an ordinary end of a tunnel.
-                Ok(_) | Err(Stopped::Ended) => None,
+                Ok(()) | Err(Stopped::Http(_) | Stopped::Ended) => None,
             },
             () = activity.idle(IDLE_LIMIT) => None,
             refusal = permit.withdrawn(name.is_some()) => Some(refusal),
@@ -91,13 +82,43 @@ async fn pass(
             let host = target.host().to_string();
             door.report(&host, Some(target.port()), refusal.rule(), false);
             tracing::debug!(sandbox.id = %door.sandbox, host, rule = refusal.rule(), detail = %refusal, "tunnel cut");
-            if let Refusal::Words(Wrong::NoServerName | Wrong::ServerName(_)) = refusal {
-                // Whoever does not read it learns by the end of the connection.
-                let _ = inside_write.write_all(&ACCESS_DENIED).await;
-            }
         }
     }
     drop(room);
+}
+
+/// `name`: the only host that may be asked for.
+async fn carry(
+    mut inside: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    mut outside: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    door: &Door,
+    target: &Target,
+    name: Option<&str>,
+) -> Result<(), Stopped> {
+    let (mut inside_read, inside_write) = tokio::io::split(&mut inside);
+    let (outside_read, mut outside_write) = tokio::io::split(&mut outside);
+    let out = async {
+        if let Some(name) = name {
+            let words = inspect::first_words(&mut inside_read, name).await?;
+            outside_write.write_all(&words).await?;
+        }
+        copy(inside_read, outside_write).await
+    };
+    let back = copy(outside_read, inside_write);
+    let ended = tokio::try_join!(out, back).map(drop);
+    match (ended, name) {
+        (Err(Stopped::Http(words)), Some(name)) => {
+            requests::pass(words, inside, outside, (door, target, name)).await
+        }
+        (Err(Stopped::Refused(refusal)), _) => {
+            if let Refusal::Words(Wrong::NoServerName | Wrong::ServerName(_)) = refusal {
+                // Whoever does not read it learns by the end of the connection.
+                let _ = inside.write_all(&ACCESS_DENIED).await;
+            }
+            Err(Stopped::Refused(refusal))
+        }
+        (ended, _) => ended,
+    }
 }
 
 async fn copy(

@@ -9,16 +9,16 @@ use crate::agent::Sandbox;
 use crate::outside::{connect, listener, nobody_came, sandbox, say};
 
 /// Whoever waits longer than this waits for nothing.
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-fn list(rules: &[&str]) -> EgressPolicy {
+pub(crate) fn list(rules: &[&str]) -> EgressPolicy {
     EgressPolicy::Allowlist {
         rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
     }
 }
 
 /// Until the log has so many entries, and then without waiting that there are no more.
-async fn refused(
+pub(crate) async fn refused(
     sandbox: &Sandbox,
     count: usize,
 ) -> Vec<(Option<String>, String, u16, &'static str)> {
@@ -35,7 +35,7 @@ async fn refused(
         .collect()
 }
 
-async fn ends(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+pub(crate) async fn ends(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await;
     read.unwrap().ok();
@@ -92,7 +92,7 @@ async fn an_address_on_the_list_is_reached_whatever_is_said_to_it() {
 }
 
 /// A name that leads to the test's own listener.
-async fn named(
+pub(crate) async fn named(
     policy: impl Fn(&str) -> EgressPolicy,
 ) -> (tokio::net::TcpListener, String, Sandbox) {
     let (listener, address) = listener().await;

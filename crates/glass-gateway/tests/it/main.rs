@@ -5,6 +5,7 @@ mod agent;
 mod demo;
 mod egress;
 mod egress_policy;
+mod egress_requests;
 mod outside;
 mod provider;
 mod proxy;

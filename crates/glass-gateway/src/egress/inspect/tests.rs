@@ -47,15 +47,15 @@ fn tls_must_name_the_host_that_was_judged() {
 fn http_must_name_the_host_that_was_judged() {
     assert_eq!(
         words("GET / HTTP/1.1\r\nHost: good.example\r\n\r\n"),
-        Said::Fine
+        Said::Http
     );
     assert_eq!(
         words("POST /x HTTP/1.1\r\nhOST:  Good.Example:8080\r\n\r\nbody"),
-        Said::Fine
+        Said::Http
     );
     assert_eq!(
         words("GET http://good.example/x HTTP/1.1\r\nHost: good.example\r\n\r\n"),
-        Said::Fine
+        Said::Http
     );
     for (text, wrong) in [
         (
@@ -75,6 +75,20 @@ fn http_must_name_the_host_that_was_judged() {
             "CONNECT evil.example:22 HTTP/1.1\r\nHost: good.example\r\n\r\n",
             Wrong::Host("evil.example:22".into()),
         ),
+        (
+            "CONNECT good.example:22 HTTP/1.1\r\nHost: good.example\r\n\r\n",
+            Wrong::Connect,
+        ),
+        (
+            "\r\n\nGET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            Wrong::Host("evil.example".into()),
+        ),
+        (
+            "PROPFIND / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            Wrong::Host("evil.example".into()),
+        ),
+        ("x-Y.1 / http/1.1 \nHost: evil.example\n\n", Wrong::NotHttp),
+        ("PURGE / HTTP/1.1\rHost: evil.example\r", Wrong::NotHttp),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Wrong::Http2),
         ("GET \u{1}", Wrong::NotHttp),
     ] {
@@ -87,8 +101,12 @@ fn what_is_neither_names_no_host() {
     for text in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "\0\0\0\x08",
-        "GETTING",
+        "GETTING\r\n",
         "EHLO x\r\n",
+        "\nEHLO x\n",
+        "*1\r\n$4\r\nPING\r\n",
+        "0033git-upload-pack /project.git\0host=x\0",
+        "USER x 0 * :HTTP/1.1 is spoken here\r\n",
     ] {
         assert_eq!(words(text), Said::Fine, "{text}");
     }
@@ -96,9 +114,14 @@ fn what_is_neither_names_no_host() {
 
 #[test]
 fn a_part_is_not_judged_before_the_rest_came() {
-    let head = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
-    for end in 1..head.len() {
-        assert_eq!(words(&head[..end]), Said::More, "{end}");
+    for head in [
+        "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        "PROPFIND / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    ] {
+        for end in 1..head.len() {
+            assert_eq!(words(&head[..end]), Said::More, "{end} of {head}");
+        }
     }
     let hello = hello("evil.example");
     for end in 1..hello.len() {
