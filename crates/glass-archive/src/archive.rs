@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use glass_types::SandboxId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock, Semaphore, SemaphorePermit};
 
 use crate::error::ArchiveError;
 use crate::location::{LocationError, Settings};
@@ -16,6 +17,8 @@ use crate::worker;
 
 /// Each worker hashes, compresses and encrypts with all it gets; more at once only take memory.
 const WORKERS: usize = 2;
+/// How often tidying looks whether it is alone.
+const ALONE: Duration = Duration::from_secs(20);
 /// A worker's lines are short; one that is not is not one of ours.
 const LINE: u64 = 64 << 10;
 /// How much of what a worker said before it died is told.
@@ -45,9 +48,22 @@ pub struct Archive {
     settings: Settings,
     key: PathBuf,
     worker: Worker,
-    places: Semaphore,
+    /// Of those that somebody waits for.
+    urgent: Semaphore,
+    /// Of all others.
+    background: Semaphore,
+    /// Whether the repository was made: by one, for of two that make it at once one ruins the other's.
+    made: OnceCell<()>,
     /// Tidying repacks, and so must be alone.
     tidying: Arc<RwLock<()>>,
+}
+
+/// Files in the archive that no row names yet. As long as this is held they are not tidied away.
+#[derive(Debug)]
+pub struct Stored {
+    /// What was archived.
+    pub archived: Archived,
+    _untidied: OwnedRwLockReadGuard<()>,
 }
 
 impl Archive {
@@ -62,25 +78,45 @@ impl Archive {
             settings,
             key,
             worker,
-            places: Semaphore::new(WORKERS),
+            urgent: Semaphore::new(WORKERS),
+            background: Semaphore::new(WORKERS),
+            made: OnceCell::new(),
             tidying: Arc::default(),
         })
     }
 
     /// Archives the files of a sandbox that has no process. When it answers, all of it was read back from the store
-    /// and compared: once the name is in the database, the local files may go.
+    /// and compared: once the name is in the database, the local files may go. When `wanted` resolves before, it is
+    /// given up at once.
     ///
     /// # Errors
-    /// The files are as they were.
+    /// The files are as they were. [`ArchiveError::Interrupted`] when they were wanted.
     pub async fn store(
         &self,
         sandbox: &SandboxId,
         disk: Disk,
-        progress: impl FnMut(Progress) + Send,
-    ) -> Result<Archived, ArchiveError> {
+        wanted: impl Future<Output = ()> + Send,
+    ) -> Result<Stored, ArchiveError> {
+        tokio::pin!(wanted);
         let sandbox = sandbox.to_string();
-        match self.order(Work::Store { sandbox, disk }, progress).await? {
-            Answer::Stored(archived) => Ok(archived),
+        let (untidied, _place) = tokio::select! {
+            begun = self.begin(&self.background) => begun?,
+            () = &mut wanted => return Err(ArchiveError::Interrupted),
+        };
+        self.made
+            .get_or_try_init(|| async {
+                let answer = self.run(Work::Make, |_| {}, std::future::pending());
+                answer.await.and_then(done)
+            })
+            .await?;
+        match self
+            .run(Work::Store { sandbox, disk }, |_| {}, wanted)
+            .await?
+        {
+            Answer::Stored(archived) => Ok(Stored {
+                archived,
+                _untidied: untidied,
+            }),
             other => Err(unexpected(&other)),
         }
     }
@@ -97,35 +133,24 @@ impl Archive {
         progress: impl FnMut(Progress) + Send,
     ) -> Result<(), ArchiveError> {
         let archive = archive.clone();
-        self.done(Work::Fetch { archive, disk }, progress).await
+        let work = Work::Fetch { archive, disk };
+        let _begun = self.begin(&self.urgent).await?;
+        let answer = self.run(work, progress, std::future::pending()).await?;
+        done(answer)
     }
 
     /// Reads all of an archive from the store and checks it.
     ///
     /// # Errors
     /// [`ArchiveError::Damaged`] or [`ArchiveError::Missing`] when it cannot be had back.
-    pub async fn verify(
-        &self,
-        archive: &ArchiveRef,
-        progress: impl FnMut(Progress) + Send,
-    ) -> Result<(), ArchiveError> {
+    pub async fn verify(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
         let archive = archive.clone();
-        self.done(Work::Verify { archive }, progress).await
-    }
-
-    /// Removes the name of an archive from the store; one that is not there is gone already. What it alone used goes
-    /// with the next [`tidy`](Self::tidy).
-    ///
-    /// # Errors
-    /// The store could not be asked.
-    pub async fn forget(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
-        let archive = archive.clone();
-        self.done(Work::Forget { archive }, |_| {}).await
+        self.quietly(Work::Verify { archive }).await
     }
 
     /// Forgets archives that nobody wants and frees what nothing uses. `wanted` is asked when no other operation is
-    /// under way; `now` is in seconds since 1970. Archives made within the last hour stay, wanted or not: their names
-    /// may be on the way into the database.
+    /// under way and no [`Stored`] is held; `now` is in seconds since 1970. Archives made within the last hour stay,
+    /// wanted or not: a server that was killed may have been about to write their names down.
     ///
     /// # Errors
     /// The store could not be asked, or it is damaged; nothing that is wanted is gone.
@@ -134,9 +159,16 @@ impl Archive {
         wanted: impl AsyncFnOnce() -> Result<Vec<ArchiveRef>, E>,
         now: i64,
     ) -> Result<Result<Tidied, ArchiveError>, E> {
-        let _alone = self.tidying.write().await;
+        // Not in the queue: behind one that waits to be alone, all who come later would wait too.
+        let _alone = loop {
+            match self.tidying.try_write() {
+                Ok(alone) => break alone,
+                Err(_) => tokio::time::sleep(ALONE).await,
+            }
+        };
         let wanted = wanted().await?;
-        let answer = self.run(Work::Tidy { wanted, now }, |_| {}).await;
+        let work = Work::Tidy { wanted, now };
+        let answer = self.run(work, |_| {}, std::future::pending()).await;
         Ok(match answer {
             Ok(Answer::Tidied(tidied)) => Ok(tidied),
             Ok(other) => Err(unexpected(&other)),
@@ -149,34 +181,31 @@ impl Archive {
     /// # Errors
     /// Says what does not work.
     pub async fn check(&self) -> Result<(), ArchiveError> {
-        self.done(Work::Check, |_| {}).await
+        self.quietly(Work::Check).await
     }
 
-    async fn done(
-        &self,
-        work: Work,
-        progress: impl FnMut(Progress) + Send,
-    ) -> Result<(), ArchiveError> {
-        match self.order(work, progress).await? {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+    /// Something that nobody waits for and that answers nothing.
+    async fn quietly(&self, work: Work) -> Result<(), ArchiveError> {
+        let _begun = self.begin(&self.background).await?;
+        let answer = self.run(work, |_| {}, std::future::pending()).await?;
+        done(answer)
     }
 
-    async fn order(
+    /// A place among those that work, when nobody tidies.
+    async fn begin<'a>(
         &self,
-        work: Work,
-        progress: impl FnMut(Progress) + Send,
-    ) -> Result<Answer, ArchiveError> {
-        let _shared = self.tidying.read().await;
-        let _place = self.places.acquire().await.map_err(broken)?;
-        self.run(work, progress).await
+        places: &'a Semaphore,
+    ) -> Result<(OwnedRwLockReadGuard<()>, SemaphorePermit<'a>), ArchiveError> {
+        let place = places.acquire().await.map_err(broken)?;
+        let shared = Arc::clone(&self.tidying).read_owned().await;
+        Ok((shared, place))
     }
 
     async fn run(
         &self,
         work: Work,
         mut progress: impl FnMut(Progress) + Send,
+        given_up: impl Future<Output = ()> + Send,
     ) -> Result<Answer, ArchiveError> {
         let request = Request {
             settings: self.settings.clone(),
@@ -185,7 +214,12 @@ impl Archive {
         };
         let (path, arguments) = match &self.worker {
             Worker::Program { path, arguments } => (path, arguments),
-            Worker::Thread => return on_thread(request, progress).await,
+            Worker::Thread => {
+                return tokio::select! {
+                    answer = on_thread(request, progress) => answer,
+                    () = given_up => Err(ArchiveError::Interrupted),
+                };
+            }
         };
         let text = serde_json::to_vec(&request).map_err(broken)?;
         let mut child = Command::new(path)
@@ -199,7 +233,10 @@ impl Archive {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| broken(format!("{}: {error}", path.display())))?;
-        let answer = converse(&mut child, &text, &mut progress).await;
+        let answer = tokio::select! {
+            answer = converse(&mut child, &text, &mut progress) => answer,
+            () = given_up => Err(ArchiveError::Interrupted),
+        };
         // Ended in any case: a worker that said its last word has nothing left to do.
         child.kill().await.map_err(broken)?;
         answer
@@ -279,6 +316,13 @@ async fn converse(
             }
             text = &mut last_words, if words.is_none() => words = Some(text),
         }
+    }
+}
+
+fn done(answer: Answer) -> Result<(), ArchiveError> {
+    match answer {
+        Answer::Done => Ok(()),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -56,6 +56,9 @@ pub enum ArchiveError {
         /// What the kernel said.
         reason: String,
     },
+    /// It was given up, because the files are wanted.
+    #[error("archiving was given up, because the files are wanted")]
+    Interrupted,
     /// The worker ended without an answer.
     #[error("the archive's worker ended without an answer: {0}")]
     Worker(String),

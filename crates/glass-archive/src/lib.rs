@@ -30,7 +30,7 @@ mod survey;
 mod tree;
 mod worker;
 
-pub use archive::{Archive, Worker};
+pub use archive::{Archive, Stored, Worker};
 pub use error::ArchiveError;
 pub use location::{LocationError, Settings};
 pub use message::{ArchiveRef, Archived, Disk, Progress, Tidied};

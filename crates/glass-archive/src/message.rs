@@ -104,9 +104,9 @@ pub(crate) enum Work {
     Store { sandbox: String, disk: Disk },
     Fetch { archive: ArchiveRef, disk: Disk },
     Verify { archive: ArchiveRef },
-    Forget { archive: ArchiveRef },
     Tidy { wanted: Vec<ArchiveRef>, now: i64 },
     Check,
+    Make,
 }
 
 /// A line of a worker.

@@ -26,6 +26,8 @@ const GO_STICKY: u32 = 1 << 20;
 
 /// The kernel's own limit on all names of one file, and on one value.
 const XATTR: usize = 64 << 10;
+/// What the names of the attributes of almost every file fit into.
+const FEW: usize = 256;
 
 /// What an entry is, as far as the archive keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +121,14 @@ fn read_attributes(
     meta: &mut Metadata,
 ) -> Result<(), String> {
     let path = by_descriptor(directory, name);
-    let mut names = vec![0_u8; XATTR];
-    let length = match rustix::fs::llistxattr(&path, &mut names[..]) {
+    // Hardly any entry has some, and those that have, have few.
+    let mut names = vec![0_u8; FEW];
+    let mut listed = rustix::fs::llistxattr(&path, &mut names[..]);
+    if listed == Err(Errno::RANGE) {
+        names.resize(XATTR, 0);
+        listed = rustix::fs::llistxattr(&path, &mut names[..]);
+    }
+    let length = match listed {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
         Ok(length) => length,
         Err(error) => return Err(error.to_string()),

@@ -10,6 +10,7 @@ use rustic_core::repofile::{FileType, MasterKey, SnapshotFile, SnapshotId};
 use rustic_core::{
     ConfigOptions, Credentials, Id, IndexedFullStatus, IndexedIdsStatus, KeyOptions, Open,
     OpenStatus, ReadBackend, Repository, RepositoryBackends, RepositoryOptions, RusticError,
+    RusticResult,
 };
 
 use crate::backend::Backend;
@@ -95,29 +96,24 @@ impl Opened {
 
     /// Reads the index as far as storing needs it: which contents are there.
     pub(crate) fn with_ids(self) -> Result<Opened<IndexedIdsStatus>, ArchiveError> {
-        let Self {
-            repository,
-            fault,
-            name,
-        } = self;
-        match repository.to_indexed_ids() {
-            Ok(repository) => Ok(Opened {
-                repository,
-                fault,
-                name,
-            }),
-            Err(error) => Err(told(&fault, &name, &error)),
-        }
+        self.read(Repository::to_indexed_ids)
     }
 
     /// Reads the index.
     pub(crate) fn with_index(self) -> Result<Indexed, ArchiveError> {
+        self.read(Repository::to_indexed)
+    }
+
+    fn read<S>(
+        self,
+        index: impl FnOnce(Repository<OpenStatus>) -> RusticResult<Repository<S>>,
+    ) -> Result<Opened<S>, ArchiveError> {
         let Self {
             repository,
             fault,
             name,
         } = self;
-        match repository.to_indexed() {
+        match index(repository) {
             Ok(repository) => Ok(Opened {
                 repository,
                 fault,

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use rustic_core::repofile::{BlobType, Node, Tree};
 use rustic_core::{BlobId, TreeId};
-use sha2::{Digest, Sha256};
 
 use crate::error::ArchiveError;
 use crate::meter::Meter;
@@ -75,7 +74,7 @@ impl Indexed {
             }
             let read = self.repository.get_blob_cached(&id, BlobType::Data);
             let bytes = read.map_err(|error| self.told(&error))?;
-            if Sha256::digest(&bytes).as_slice() != hash(&id)? {
+            if !id.blob_matches_reader(bytes.len() as u64, &mut bytes.as_ref()) {
                 return Err(self.damaged(format!("{id} has other contents")));
             }
         }
@@ -84,16 +83,4 @@ impl Indexed {
         }
         Ok(())
     }
-}
-
-/// The bytes of a name.
-fn hash(id: &BlobId) -> Result<[u8; 32], ArchiveError> {
-    let text = id.to_hex();
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).unwrap_or_default();
-        *byte = u8::from_str_radix(digits, 16)
-            .map_err(|error| ArchiveError::Worker(error.to_string()))?;
-    }
-    Ok(bytes)
 }

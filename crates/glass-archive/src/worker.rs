@@ -105,9 +105,9 @@ pub(crate) fn perform(request: Request, said: Listener) -> Answer {
             Work::Store { sandbox, disk } => worker.store(&sandbox, &disk).map(Answer::Stored),
             Work::Fetch { archive, disk } => worker.fetch(&archive, &disk).map(|()| Answer::Done),
             Work::Verify { archive } => worker.verify(&archive).map(|()| Answer::Done),
-            Work::Forget { archive } => worker.forget(&archive).map(|()| Answer::Done),
             Work::Tidy { wanted, now } => worker.tidy(&wanted, now).map(Answer::Tidied),
             Work::Check => worker.check().map(|()| Answer::Done),
+            Work::Make => worker.open().map(|_| Answer::Done),
         }
     })();
     done.unwrap_or_else(Answer::Failed)
@@ -227,16 +227,6 @@ impl Worker {
             .map_or(0, |summary| summary.total_bytes_processed);
         let meter = self.meter(bytes);
         indexed.read_back(&snapshot.tree, &meter).map(drop)
-    }
-
-    fn forget(&self, archive: &ArchiveRef) -> Result<(), ArchiveError> {
-        let Some(opened) = Opened::open(&self.location, &self.key, IfMissing::Leave)? else {
-            return Ok(());
-        };
-        opened
-            .repository
-            .delete_snapshots(&[snapshot_id(archive)?])
-            .map_err(|error| opened.told(&error))
     }
 
     fn tidy(&self, wanted: &[ArchiveRef], now: i64) -> Result<Tidied, ArchiveError> {

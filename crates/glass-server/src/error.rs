@@ -142,7 +142,8 @@ impl From<ArchiveError> for ApiError {
             ArchiveError::Store { .. } => Problem::new(Code::ArchiveUnavailable, detail),
             ArchiveError::Unfit { .. } => Problem::new(Code::StateConflict, detail),
             ArchiveError::Disk { ref reason, .. } if is_disk_full(reason) => disk_full(detail),
-            ArchiveError::Damaged { .. }
+            ArchiveError::Interrupted
+            | ArchiveError::Damaged { .. }
             | ArchiveError::Key { .. }
             | ArchiveError::Missing { .. }
             | ArchiveError::Disk { .. }

@@ -188,13 +188,17 @@ fn progress(step: &WakeStep) -> Option<Progress> {
         WakeStep::Resting(_) | WakeStep::Waiting => "One moment",
         WakeStep::MakingRoom => "Making room for the sandbox",
         WakeStep::Thawing => "Waking the sandbox",
+        WakeStep::Fetching(_) => "Fetching the files from the archive",
         WakeStep::Starting => "Starting the sandbox",
         WakeStep::Ready => "Connecting to the app",
         WakeStep::Failed(_) => return None,
     };
     Some(Progress {
         text: text.to_owned(),
-        percent: None,
+        percent: match step {
+            WakeStep::Fetching(percent) => Some(*percent),
+            _ => None,
+        },
     })
 }
 

@@ -85,11 +85,16 @@ async fn an_image_comes_back_into_a_new_one() {
     released(&image);
     let before = inside(&image, LIST);
     released(&image);
-    let archived = world
+    let stored = world
         .archive
-        .store(&SandboxId::random(), Disk::Image(image.clone()), |_| {})
+        .store(
+            &SandboxId::random(),
+            Disk::Image(image.clone()),
+            std::future::pending(),
+        )
         .await
         .unwrap();
+    let archived = &stored.archived;
     released(&image);
 
     // The new disk is larger and was seeded, as the runtime does.
@@ -134,7 +139,11 @@ async fn an_image_in_use_is_left_alone() {
     let device = loopback::attach(&file, loopback::Access::Buffered).unwrap();
     let result = world
         .archive
-        .store(&SandboxId::random(), Disk::Image(image.clone()), |_| {})
+        .store(
+            &SandboxId::random(),
+            Disk::Image(image.clone()),
+            std::future::pending(),
+        )
         .await;
     drop(device);
     let error = result.unwrap_err();
@@ -169,9 +178,5 @@ async fn a_full_disk_is_told_and_the_archive_stays() {
         "{error}"
     );
     released(&small);
-    world
-        .archive
-        .verify(&archived.archive, |_| {})
-        .await
-        .unwrap();
+    world.archive.verify(&archived.archive).await.unwrap();
 }

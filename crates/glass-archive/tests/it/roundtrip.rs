@@ -65,11 +65,7 @@ async fn hostile_trees_come_back_as_they_were() {
     let mut value = [0_u8; 8];
     let length = rustix::fs::lgetxattr(back.join("a/b/tool"), "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"\0\x01\xff");
-    world
-        .archive
-        .verify(&archived.archive, |_| {})
-        .await
-        .unwrap();
+    world.archive.verify(&archived.archive).await.unwrap();
 }
 
 #[tokio::test]
@@ -183,28 +179,100 @@ async fn twenty_thousand_files_come_back() {
             fs::write(path.join(format!("f{file}")), format!("{directory}/{file}")).unwrap();
         }
     }
-    let told = Mutex::new(Vec::new());
-    let archived = world
-        .archive
-        .store(
-            &SandboxId::random(),
-            Disk::Directory(disk.clone()),
-            |now: Progress| {
-                told.lock().unwrap().push(now);
-            },
-        )
-        .await
-        .unwrap();
+    let archived = world.store(&disk).await.unwrap();
     assert_eq!(archived.entries, 20_000 + 200 + 1);
-    assert!(!told.lock().unwrap().is_empty());
     assert!(
         world.stored().len() < 30,
         "small files share packs: {}",
         world.stored().len()
     );
+    let told = Mutex::new(Vec::new());
+    let back = world.disk("back");
+    let listen = |now: Progress| told.lock().unwrap().push(now.done);
+    world
+        .archive
+        .fetch(&archived.archive, Disk::Directory(back.clone()), listen)
+        .await
+        .unwrap();
+    assert!(told.lock().unwrap().is_sorted());
+    assert!(!told.lock().unwrap().is_empty());
+    assert_eq!(picture(&back), picture(&disk));
+}
+
+#[tokio::test]
+async fn the_first_ones_at_once_make_one_store() {
+    let world = World::new();
+    let disks: Vec<_> = (0..4)
+        .map(|number| world.disk(&format!("disk{number}")))
+        .collect();
+    for (number, disk) in disks.iter().enumerate() {
+        fs::write(disk.join("file"), noise(number as u64, 1 << 20)).unwrap();
+    }
+    let all = futures::future::join_all(disks.iter().map(|disk| world.store(disk))).await;
+    for (disk, archived) in disks.iter().zip(all) {
+        let back = world.disk(&format!(
+            "{}-back",
+            disk.file_name().unwrap().to_str().unwrap()
+        ));
+        world
+            .fetch(&archived.unwrap().archive, &back)
+            .await
+            .unwrap();
+        assert_eq!(picture(&back), picture(disk));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wanted_meanwhile_is_given_up_and_archived_another_time() {
+    let world = World::new();
+    let disk = world.disk("disk");
+    fs::write(disk.join("file"), noise(1, 64 << 20)).unwrap();
+    let source = Disk::Directory(disk.clone());
+    // In the middle: something of it is in the store.
+    let wanted = async {
+        while world.stored_bytes() < 8 << 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = world
+        .archive
+        .store(&SandboxId::random(), source, wanted)
+        .await
+        .unwrap_err();
+    assert_eq!(error, ArchiveError::Interrupted);
+    let archived = world.store(&disk).await.unwrap();
     let back = world.disk("back");
     world.fetch(&archived.archive, &back).await.unwrap();
     assert_eq!(picture(&back), picture(&disk));
+}
+
+/// Virtual time: tidying looks again after a while, and nobody waits for that.
+#[tokio::test(start_paused = true)]
+async fn what_no_row_names_yet_is_not_tidied_away() {
+    let world = World::new();
+    let disk = world.disk("disk");
+    fs::write(disk.join("file"), "kept").unwrap();
+    let stored = world
+        .archive
+        .store(
+            &SandboxId::random(),
+            Disk::Directory(disk.clone()),
+            std::future::pending(),
+        )
+        .await
+        .unwrap();
+    let nobody = async || Ok::<_, ()>(vec![]);
+    let tidying = world.archive.tidy(nobody, i64::from(u32::MAX));
+    tokio::pin!(tidying);
+    assert!(futures::poll!(&mut tidying).is_pending());
+    world
+        .archive
+        .verify(&stored.archived.archive)
+        .await
+        .unwrap();
+    assert!(futures::poll!(&mut tidying).is_pending());
+    drop(stored);
+    assert_eq!(tidying.await.unwrap().unwrap().forgotten, 1);
 }
 
 #[tokio::test]

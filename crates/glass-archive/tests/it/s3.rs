@@ -90,13 +90,17 @@ async fn files_go_to_s3_and_come_back() {
     world.fetch(&archived.archive, &back).await.unwrap();
     assert_eq!(picture(&back), picture(&disk));
 
-    world.archive.forget(&archived.archive).await.unwrap();
-    let error = world
+    let wanted = async || Ok::<_, ()>(vec![again.archive.clone()]);
+    let tidied = world
         .archive
-        .verify(&archived.archive, |_| {})
+        .tidy(wanted, i64::from(u32::MAX))
         .await
-        .unwrap_err();
+        .unwrap()
+        .unwrap();
+    assert_eq!(tidied.forgotten, 1);
+    let error = world.archive.verify(&archived.archive).await.unwrap_err();
     assert!(matches!(error, ArchiveError::Missing { .. }), "{error}");
+    world.archive.verify(&again.archive).await.unwrap();
     let wanted = async || Ok::<_, ()>(vec![]);
     let tidied = world
         .archive

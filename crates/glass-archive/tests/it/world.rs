@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::pending;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,9 @@ impl World {
 
     pub(crate) async fn store(&self, disk: &Path) -> Result<Archived, ArchiveError> {
         let disk = Disk::Directory(disk.to_owned());
-        self.archive.store(&SandboxId::random(), disk, |_| {}).await
+        let id = SandboxId::random();
+        let stored = self.archive.store(&id, disk, pending()).await?;
+        Ok(stored.archived)
     }
 
     pub(crate) async fn fetch(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use glass_archive::{
-    Archive, ArchiveError, ArchiveRef, Archived, Disk, LocationError, Settings, Worker,
+    Archive, ArchiveError, ArchiveRef, Disk, LocationError, Progress, Settings, Stored, Worker,
 };
 use glass_runtime::DiskFiles;
 use glass_store::Store;
@@ -35,23 +35,30 @@ impl Archives {
         Archive::new(settings, data.join(KEY), worker).map(|archive| Self { archive })
     }
 
-    /// Archives the files of a sandbox that has no process. Once the name is in its row, the local files may go.
+    /// Archives the files of a sandbox that has no process, unless they are wanted meanwhile. Once the name is in its
+    /// row, the local files may go.
     pub(crate) async fn store(
         &self,
         id: &SandboxId,
         files: DiskFiles,
-    ) -> Result<Archived, ArchiveError> {
-        self.archive.store(id, disk(files), |_| {}).await
+        wanted: impl Future<Output = ()> + Send,
+    ) -> Result<Stored, ArchiveError> {
+        self.archive.store(id, disk(files), wanted).await
     }
 
-    /// Fills the disk that the runtime made with the files of an archive. When it answers they are checked and on
-    /// stable storage; until then the sandbox must not start from them.
+    /// Fills the disk that the runtime made with the files of an archive, and tells how far it is in percent. When it
+    /// answers they are checked and on stable storage; until then the sandbox must not start from them.
     pub(crate) async fn fetch(
         &self,
         archive: &ArchiveRef,
         files: DiskFiles,
+        told: impl Fn(u8) + Send + Sync,
     ) -> Result<(), ArchiveError> {
-        self.archive.fetch(archive, disk(files), |_| {}).await
+        let told = |now: Progress| {
+            let percent = (now.done * 100).checked_div(now.total);
+            told(percent.and_then(|it| it.try_into().ok()).unwrap_or(0));
+        };
+        self.archive.fetch(archive, disk(files), told).await
     }
 
     /// Tries whether the store can be written, read and cleaned up.

@@ -184,7 +184,7 @@ impl Sandboxes {
                 this.drivers.remove(&row.id);
                 return Err(error.into());
             }
-            let made = this.bring_up(&driver, &row, None);
+            let made = this.bring_up(&driver, &row, None, |_| {});
             if let Err(error) = this.metrics.timed(Operation::Create, made).await {
                 this.discard(&driver).await;
                 return Err(error);
@@ -222,11 +222,12 @@ impl Sandboxes {
         driver: &Arc<Driver>,
         row: &SandboxRow,
         told: NewSandboxEvent,
+        fetching: impl Fn(u8) + Send + Sync,
     ) -> Result<(), ApiError> {
         let (id, creating) = (&row.id, SandboxState::Creating);
         self.shift(driver, move_of(driver, row.state, creating))
             .await?;
-        let up = self.bring_up(driver, row, Some(told));
+        let up = self.bring_up(driver, row, Some(told), fetching);
         let Err(error) = self.metrics.timed(Operation::Start, up).await else {
             return Ok(());
         };

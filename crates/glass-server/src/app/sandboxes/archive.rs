@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use glass_api::{Code, Problem};
-use glass_archive::ArchiveRef;
+use glass_archive::{ArchiveError, ArchiveRef};
 use glass_runtime::DiskFiles;
 use glass_store::{ArchiveChange, SandboxRow, Shift};
 use glass_types::SandboxState;
@@ -22,10 +22,19 @@ impl Sandboxes {
     }
 
     /// Moves the files of a stopped sandbox into the archive, in our turn. They are here until the archive has given all
-    /// of them back and the row has their name.
+    /// of them back and the row has their name; who wants the sandbox before gets our turn, and it stays stopped.
     pub(super) async fn move_to_archive(&self, driver: &Arc<Driver>) -> Result<(), ApiError> {
         let files = self.files_of(driver).await?;
-        let archived = self.archives.store(&driver.id, files).await?;
+        let stored = match self
+            .archives
+            .store(&driver.id, files, driver.wanted())
+            .await
+        {
+            Ok(stored) => stored,
+            Err(ArchiveError::Interrupted) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let archived = &stored.archived;
         let shift = Shift {
             archive: ArchiveChange::Set(archived.archive.to_string()),
             ..move_of(driver, SandboxState::Stopped, SandboxState::Archived)
@@ -33,16 +42,18 @@ impl Sandboxes {
         let data = json!({ "bytes": archived.bytes, "added": archived.added });
         self.shift(driver, shift.telling(event("archived", data)))
             .await?;
+        drop(stored);
         // Killed before this is done, the reconciler does it.
         Ok(self.runtime.destroy(&driver.id).await?)
     }
 
     /// Fills the new disk of a sandbox with its files in the archive, if they are there, in our turn and before it is
-    /// started.
+    /// started. `told` how far that is, in percent.
     pub(super) async fn fetch_from_archive(
         &self,
         driver: &Arc<Driver>,
         row: &SandboxRow,
+        told: impl Fn(u8) + Send + Sync,
     ) -> Result<(), ApiError> {
         let Some(name) = &row.archive else {
             return Ok(());
@@ -51,7 +62,7 @@ impl Sandboxes {
             .parse()
             .map_err(|reason: String| Problem::new(Code::Internal, reason))?;
         let files = self.files_of(driver).await?;
-        self.archives.fetch(&archive, files).await?;
+        self.archives.fetch(&archive, files, told).await?;
         // Before anything in it runs: fetched a second time, they would take the place of what it wrote.
         let shift = Shift {
             archive: ArchiveChange::Clear,

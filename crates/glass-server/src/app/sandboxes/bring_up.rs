@@ -18,12 +18,14 @@ impl Sandboxes {
         Ok(get.map_err(|error| ApiError(crate::error::internal(&error)))??)
     }
 
-    /// From a row in state `creating` to a guest that answers and a row in state `running`, in our turn.
+    /// From a row in state `creating` to a guest that answers and a row in state `running`, in our turn. `fetching` is
+    /// told how far its files are that come from the archive, in percent.
     pub(super) async fn bring_up(
         self: &Arc<Self>,
         driver: &Arc<Driver>,
         row: &SandboxRow,
         told: Option<NewSandboxEvent>,
+        fetching: impl Fn(u8) + Send + Sync,
     ) -> Result<(), ApiError> {
         // The digest, not the name: a rebuilt image must not change a sandbox that is only started again.
         let image = match self.image(&row.image_digest).await {
@@ -32,7 +34,7 @@ impl Sandboxes {
         };
         let spec = spec(row, &image, self.gateway_port);
         self.runtime.create(&spec).await?;
-        self.fetch_from_archive(driver, row).await?;
+        self.fetch_from_archive(driver, row, fetching).await?;
         // Bound before the start, so that the guest's first connection finds it.
         self.attach_gateway(driver).await?;
         self.runtime.start(&spec).await?;

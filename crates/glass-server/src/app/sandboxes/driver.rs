@@ -59,6 +59,8 @@ pub(super) struct Driver {
     /// What it may do on the way out.
     pub(super) egress: Arc<EgressControl>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// How many wait for their turn.
+    waiting: watch::Sender<u32>,
     inner: Mutex<Inner>,
 }
 
@@ -82,6 +84,7 @@ impl Driver {
             guest: GuestClient::new(runtime, row.id.clone()),
             egress,
             turn: Arc::default(),
+            waiting: watch::Sender::new(0),
             inner: Mutex::new(Inner {
                 state: row.state,
                 visibility: row.visibility,
@@ -106,7 +109,16 @@ impl Driver {
 
     /// Waits for one's turn to change the sandbox.
     pub(super) async fn turn(&self) -> Turn {
-        Arc::clone(&self.turn).lock_owned().await
+        self.waiting.send_modify(|count| *count += 1);
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.waiting.send_modify(|count| *count -= 1);
+        turn
+    }
+
+    /// Resolves when somebody waits for their turn.
+    pub(super) async fn wanted(&self) {
+        // It has ended no sooner than the driver, which is here.
+        drop(self.waiting.subscribe().wait_for(|count| *count > 0).await);
     }
 
     /// The turn, if nobody has it.

@@ -163,7 +163,7 @@ impl Sandboxes {
             this.metrics.timed(Operation::Restore, restored).await?;
             if was_up {
                 let told = event("started", json!({ "why": "restored" }));
-                this.restart(&driver, &row, told).await?;
+                this.restart(&driver, &row, told, |_| {}).await?;
             }
             this.get(&id).await
         })

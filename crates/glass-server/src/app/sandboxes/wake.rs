@@ -33,6 +33,8 @@ pub(crate) enum WakeStep {
     Thawing,
     /// Others give way, where memory is short.
     MakingRoom,
+    /// Its files come from the archive; percent.
+    Fetching(u8),
     /// Its guest is being started.
     Starting,
     /// It is awake.
@@ -49,6 +51,7 @@ impl WakeStep {
             | Self::Waiting
             | Self::Thawing
             | Self::MakingRoom
+            | Self::Fetching(_)
             | Self::Starting => false,
             Self::Ready | Self::Failed(_) => true,
         }
@@ -135,6 +138,7 @@ impl Sandboxes {
             | WakeStep::Waiting
             | WakeStep::Thawing
             | WakeStep::MakingRoom
+            | WakeStep::Fetching(_)
             | WakeStep::Starting
             | WakeStep::Ready => Ok(()),
         }
@@ -237,7 +241,8 @@ impl Sandboxes {
             Wanted::Command => event("started", json!({ "why": "asked" })),
             Wanted::Death(_) => event("restarted", json!({})),
         };
-        self.restart(driver, &row, told).await
+        let fetching = |percent| drop(steps.send_replace(WakeStep::Fetching(percent)));
+        self.restart(driver, &row, told, fetching).await
     }
 
     /// Gives a frozen sandbox its CPU back. Answers whether it had processes that could take it.
