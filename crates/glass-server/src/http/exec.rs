@@ -14,7 +14,7 @@ use glass_guest_protocol::process::{
     ProcessConfig, ProcessData, ProcessEvent, ProcessInput, Selector, Signal, StartRequest,
 };
 use glass_runtime::{ExecRequest, GuestError, StartedProcess};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -48,12 +48,7 @@ pub(super) async fn exec(
     let request = request(params)?;
     let id = sandbox_id(&id)?;
     let awake = state.sandboxes.awake(&id, UseKind::Exec).await?;
-    let streamed = headers.get_all(header::ACCEPT).iter().any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|value| value.contains("text/event-stream"))
-    });
-    if streamed {
+    if sse::is_wanted(&headers) {
         return stream(awake, request, state.tasks.shutdown().clone()).await;
     }
     let output = awake.guest().exec(request).await.map_err(not_started)?;

@@ -21,12 +21,11 @@ pub(super) fn json(value: &impl Serialize) -> Event {
 
 /// Whether who asks takes a stream of events.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(http::header::ACCEPT)
-        .map(http::HeaderValue::as_bytes);
-    let accept = String::from_utf8_lossy(accept.unwrap_or_default());
-    accept
-        .split(',')
+    headers
+        .get_all(http::header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
         .filter_map(|kind| kind.split(';').next())
         .any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
 }
