@@ -9,10 +9,6 @@ mod open_tasks;
 mod preview_pass;
 mod previews;
 mod refusals;
-#[expect(
-    dead_code,
-    reason = "idle policies and the edge use the rest of it next"
-)]
 mod sandboxes;
 mod settings;
 mod task_run;

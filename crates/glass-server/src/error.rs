@@ -139,7 +139,10 @@ impl From<ArchiveError> for ApiError {
     fn from(error: ArchiveError) -> Self {
         let detail = error.to_string();
         Self(match error {
-            ArchiveError::Store { .. } => Problem::new(Code::ArchiveUnavailable, detail),
+            ArchiveError::Store { .. } => {
+                // Seconds: what an operator or a network needs to come back.
+                Problem::new(Code::ArchiveUnavailable, detail).with_retry_after(30)
+            }
             ArchiveError::Unfit { .. } => Problem::new(Code::StateConflict, detail),
             ArchiveError::Disk { ref reason, .. } if is_disk_full(reason) => disk_full(detail),
             ArchiveError::Interrupted

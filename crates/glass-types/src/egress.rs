@@ -47,6 +47,15 @@ impl EgressPolicy {
         }
     }
 
+    /// Its rules as they are written; none but those of a list.
+    #[must_use]
+    pub fn rules(&self) -> Vec<String> {
+        match self {
+            Self::Allowlist { rules } => rules.iter().map(ToString::to_string).collect(),
+            Self::Open | Self::None => Vec::new(),
+        }
+    }
+
     /// Its mode as the word that the JSON form has.
     #[must_use]
     pub fn mode(&self) -> &'static str {

@@ -30,12 +30,6 @@ impl After {
     /// It never happens.
     pub const NEVER: Self = Self::Never(Never::Never);
 
-    /// Whether so long an idle time is long enough.
-    #[must_use]
-    pub fn is_reached(self, idle_ms: u64) -> bool {
-        self.ms().is_some_and(|limit| idle_ms >= limit)
-    }
-
     /// How many milliseconds, if it ever happens.
     #[must_use]
     pub fn ms(self) -> Option<u64> {

@@ -114,9 +114,11 @@ impl SandboxState {
                 Ok(Self::Creating)
             }
             (T::Freeze, Self::Running | Self::Frozen) => Ok(Self::Frozen),
-            (T::Stop, Self::Running | Self::Frozen | Self::Stopped | Self::Failed) => {
-                Ok(Self::Stopped)
-            }
+            // One that is being created is stopped while it waits for room.
+            (
+                T::Stop,
+                Self::Creating | Self::Running | Self::Frozen | Self::Stopped | Self::Failed,
+            ) => Ok(Self::Stopped),
             (T::Fail, Self::Creating | Self::Running | Self::Frozen | Self::Failed) => {
                 Ok(Self::Failed)
             }

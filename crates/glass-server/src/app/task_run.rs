@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use glass_agent::{AgentContext, EventSink, TurnJob, TurnOutcome};
-use glass_api::Code;
 use glass_guest_protocol::app::{AppState, AppStatus};
 use glass_guest_protocol::{HOME, WORKSPACE};
 use glass_runtime::GuestClient;
@@ -112,12 +111,9 @@ async fn drive(
     let store = |error: StoreError| Failure::Again(error.to_string());
     let is_final = |ApiError(problem): ApiError| Failure::Final(problem.detail);
     let attached = tasks.sandboxes.rouse(held).await;
-    let attached = attached.map_err(|ApiError(problem)| match problem.code {
-        Code::LowMemory => {
-            let pause = problem.retry_after.map_or(A_MOMENT, Duration::from_secs);
-            Failure::Later(pause, problem.detail)
-        }
-        _ => Failure::Final(problem.detail),
+    let attached = attached.map_err(|ApiError(problem)| match problem.retry_after {
+        Some(seconds) => Failure::Later(Duration::from_secs(seconds), problem.detail),
+        None => Failure::Final(problem.detail),
     })?;
     let sandbox = tasks.sandboxes.get(&task.sandbox).await.map_err(is_final)?;
     let guest = held.guest().clone();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use glass_api::{CreateParams, EgressParams, FieldError, LimitsParams, PROMPT_LIMIT, Problem};
-use glass_store::SandboxRow;
 use glass_types::{EgressPolicy, EgressRule, Isolation, Limits, RootMode, Visibility};
 
 const LABELS: usize = 64;
@@ -259,19 +258,6 @@ pub(super) fn egress(params: &EgressParams) -> Result<Option<String>, Problem> {
     let json = fields.egress("", params);
     fields.finish()?;
     Ok(json)
-}
-
-/// What makes another sandbox like this one.
-pub(super) fn egress_of(row: &SandboxRow) -> Option<EgressParams> {
-    let policy: EgressPolicy = serde_json::from_str(row.egress.as_deref()?).ok()?;
-    let rules = match &policy {
-        EgressPolicy::Allowlist { rules } => rules.iter().map(ToString::to_string).collect(),
-        EgressPolicy::Open | EgressPolicy::None => Vec::new(),
-    };
-    Some(EgressParams {
-        mode: policy.mode().to_owned(),
-        rules,
-    })
 }
 
 /// The limits that a sandbox gets which has these.

@@ -73,3 +73,96 @@ async fn what_cannot_be_archived_stays_here() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_does_not_wait_for_the_end_of_archiving() {
+    World::run(async |world| {
+        let client = world.client();
+        let id = sandbox(&client, archiving()).await;
+        client
+            .exec(&id, "echo kept > note; head -c 64M /dev/urandom > noise")
+            .await;
+        eventually("some of it is in the archive", async || {
+            bytes_below(&world.data().join("archive")) > 4 << 20
+        })
+        .await;
+        assert_eq!(client.exec(&id, "cat note").await["stdout"], "kept\n");
+        let told = told(world, &id).await;
+        assert!(!told.contains(&"archived".to_owned()), "{told:?}");
+        assert!(!told.contains(&"rest_failed".to_owned()), "{told:?}");
+    })
+    .await;
+}
+
+/// What is here after a fetch that failed is no more than a part of the files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_fails_loses_nothing_whatever_comes_next() {
+    World::run(async |world| {
+        let client = world.client();
+        let id = sandbox(&client, archiving()).await;
+        let path = format!("/v1/sandboxes/{id}");
+        client.exec(&id, "echo first > note").await;
+        let snapshots = format!("{path}/snapshots");
+        let first = client.post(&snapshots, json!({})).await.json["id"].clone();
+        client.exec(&id, "echo kept > note").await;
+        becomes(&client, &id, "archived").await;
+        let (store, aside) = (world.data().join("archive"), world.data().join("aside"));
+
+        std::fs::rename(&store, &aside).unwrap();
+        assert!(
+            client
+                .post(&format!("{path}/start"), json!({}))
+                .await
+                .status
+                >= 500
+        );
+        becomes(&client, &id, "failed").await;
+        let refused = client.post(&snapshots, json!({})).await;
+        assert_eq!(refused.json["code"], "state_conflict", "{refused:?}");
+        assert_eq!(
+            client.post(&format!("{path}/stop"), json!({})).await.status,
+            200
+        );
+        becomes(&client, &id, "archived").await;
+        assert_eq!(bytes_below(&store), 0, "parts were archived");
+        put_back(&aside, &store);
+        assert_eq!(client.exec(&id, "cat note").await["stdout"], "kept\n");
+
+        becomes(&client, &id, "archived").await;
+        std::fs::rename(&store, &aside).unwrap();
+        assert!(
+            client
+                .post(&format!("{path}/start"), json!({}))
+                .await
+                .status
+                >= 500
+        );
+        let restored = client
+            .post(&format!("{path}/restore"), json!({ "snapshot": first }))
+            .await;
+        assert_eq!(restored.status, 200, "{restored:?}");
+        put_back(&aside, &store);
+        assert_eq!(client.exec(&id, "cat note").await["stdout"], "first\n");
+    })
+    .await;
+}
+
+/// Whoever looked for the store may have made its directory.
+fn put_back(aside: &std::path::Path, store: &std::path::Path) {
+    if store.exists() {
+        std::fs::remove_dir_all(store).unwrap();
+    }
+    std::fs::rename(aside, store).unwrap();
+}
+
+fn bytes_below(directory: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
+            Ok(meta) => meta.len(),
+            // It was there under another name.
+            Err(_) => 0,
+        })
+        .sum()
+}

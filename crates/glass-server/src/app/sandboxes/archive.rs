@@ -13,6 +13,7 @@ use super::Sandboxes;
 use super::driver::Driver;
 use super::move_of;
 use super::rest::event;
+use crate::app::archive::unreadable;
 use crate::error::ApiError;
 
 impl Sandboxes {
@@ -24,6 +25,12 @@ impl Sandboxes {
     /// Moves the files of a stopped sandbox into the archive, in our turn. They are here until the archive has given all
     /// of them back and the row has their name; who wants the sandbox before gets our turn, and it stays stopped.
     pub(super) async fn move_to_archive(&self, driver: &Arc<Driver>) -> Result<(), ApiError> {
+        if self.get(&driver.id).await?.archive.is_some() {
+            // A fetch failed: the archive still has the files, and what is here is a part of them at most.
+            let shift = move_of(driver, SandboxState::Stopped, SandboxState::Archived);
+            self.shift(driver, shift).await?;
+            return Ok(self.runtime.destroy(&driver.id).await?);
+        }
         let files = self.files_of(driver).await?;
         let stored = match self
             .archives
@@ -58,9 +65,7 @@ impl Sandboxes {
         let Some(name) = &row.archive else {
             return Ok(());
         };
-        let archive: ArchiveRef = name
-            .parse()
-            .map_err(|reason: String| Problem::new(Code::Internal, reason))?;
+        let archive: ArchiveRef = name.parse().map_err(unreadable)?;
         let files = self.files_of(driver).await?;
         self.archives.fetch(&archive, files, told).await?;
         // Before anything in it runs: fetched a second time, they would take the place of what it wrote.

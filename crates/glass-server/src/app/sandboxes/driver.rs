@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use glass_gateway::EgressControl;
 use glass_runtime::{GuestClient, Runtime};
 use glass_store::{Millis, SandboxRow};
-use glass_types::{IdlePolicy, SandboxId, SandboxState, Visibility};
+use glass_types::{IdlePolicy, IdleWish, SandboxId, SandboxState, Visibility};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +70,7 @@ pub(super) type Turn = OwnedMutexGuard<()>;
 impl Driver {
     pub(super) fn new(
         row: &SandboxRow,
-        policy: IdlePolicy,
+        server: IdlePolicy,
         egress: Arc<EgressControl>,
         runtime: Arc<dyn Runtime>,
     ) -> Self {
@@ -88,7 +88,8 @@ impl Driver {
             inner: Mutex::new(Inner {
                 state: row.state,
                 visibility: row.visibility,
-                policy,
+                policy: server.with(row.idle),
+                idle: row.idle,
                 keepalive_until: row.keepalive_until,
                 uses: [0; UseKind::ALL.len()],
                 looks: 0,
@@ -100,7 +101,6 @@ impl Driver {
                 trouble: Trouble::default(),
                 rests: Trouble::default(),
                 deaths: Deaths::default(),
-                memory: row.memory_used.unwrap_or(0),
                 is_reclaimed: false,
                 is_doomed: false,
             }),
@@ -164,8 +164,10 @@ pub(super) struct Inner {
     /// As in the row.
     pub(super) state: SandboxState,
     pub(super) visibility: Visibility,
-    /// The idle policy in force.
+    /// The idle policy in force: the sandbox's own wishes, which began with its template's, over the server's policy.
     pub(super) policy: IdlePolicy,
+    /// What its owner wants of it.
+    pub(super) idle: IdleWish,
     pub(super) keepalive_until: Option<Millis>,
     /// How many uses of each kind there are now.
     pub(super) uses: [u32; UseKind::ALL.len()],
@@ -186,8 +188,6 @@ pub(super) struct Inner {
     /// Rests that failed.
     pub(super) rests: Trouble,
     pub(super) deaths: Deaths,
-    /// Bytes of memory it used when it was last looked at.
-    pub(super) memory: u64,
     /// Whether the kernel was asked to take its memory since it was frozen.
     pub(super) is_reclaimed: bool,
     /// It could not be made, and its row could not be removed yet.

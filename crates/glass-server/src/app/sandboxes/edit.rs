@@ -1,10 +1,11 @@
 //! What may be changed of a sandbox at any time: labels, idle policy, visibility, limits, keepalive.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use glass_api::{KeepaliveParams, KeepaliveView, Problem, SandboxPatch, SettingsParams};
 use glass_store::SandboxRow;
-use glass_types::{IdlePolicy, SandboxId, Visibility};
+use glass_types::{SandboxId, Visibility};
 
 use super::{Sandboxes, not_found};
 use crate::app::{Settings, validate};
@@ -12,32 +13,30 @@ use crate::clock;
 use crate::error::ApiError;
 
 impl Sandboxes {
-    /// The idle policy that is in force for a sandbox: its own wishes, which began with its template's, over the
-    /// server's policy.
-    pub(super) fn policy_of(&self, row: &SandboxRow) -> IdlePolicy {
-        self.settings.idle().with(row.idle)
-    }
-
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Changes settings of the server; idle policies take effect at once.
-    pub(crate) async fn change_settings(&self, params: SettingsParams) -> Result<(), ApiError> {
-        let _editing = self.editing.lock().await;
-        let before = self.settings.idle();
-        self.settings.change(params).await?;
-        if self.settings.idle() != before {
-            for row in self.store.sandboxes().await? {
-                self.note_edit(&row);
+    pub(crate) async fn change_settings(
+        self: &Arc<Self>,
+        params: SettingsParams,
+    ) -> Result<(), ApiError> {
+        self.detached(|this| async move {
+            let _editing = this.editing.lock().await;
+            this.settings.change(params).await?;
+            for driver in this.drivers.all() {
+                let mut inner = driver.inner();
+                inner.policy = this.settings.idle().with(inner.idle);
             }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     /// Changes what is given and leaves the rest.
     pub(crate) async fn edit(
-        &self,
+        self: &Arc<Self>,
         id: &SandboxId,
         patch: SandboxPatch,
     ) -> Result<SandboxRow, ApiError> {
@@ -56,8 +55,8 @@ impl Sandboxes {
             );
             return Err(Problem::field("limits.disk_bytes", bytes, message).into());
         }
-        let limits = validate::limits(&patch.limits, row.limits)?;
-        let changed = |labels: &BTreeMap<String, String>| {
+        let (limits, idle) = (validate::limits(&patch.limits, row.limits)?, patch.idle);
+        let changed = move |labels: &BTreeMap<String, String>| {
             let mut labels = labels.clone();
             for (name, value) in &patch.labels {
                 match value {
@@ -68,10 +67,10 @@ impl Sandboxes {
             labels
         };
         validate::labels(&changed(&row.labels))?;
-        self.editing(id, |row| {
+        self.editing(id, move |row| {
             row.labels = changed(&row.labels);
             row.visibility = visibility.unwrap_or(row.visibility);
-            row.idle = patch.idle.unwrap_or(row.idle);
+            row.idle = idle.unwrap_or(row.idle);
             row.limits = limits;
         })
         .await
@@ -79,7 +78,7 @@ impl Sandboxes {
 
     /// Keeps a sandbox from resting until a time, or lets it rest again. What is in force is in the answer.
     pub(crate) async fn keep_alive(
-        &self,
+        self: &Arc<Self>,
         id: &SandboxId,
         params: KeepaliveParams,
     ) -> Result<KeepaliveView, ApiError> {
@@ -90,7 +89,7 @@ impl Sandboxes {
         }
         let limit = now.saturating_add_unsigned(most);
         let row = self
-            .editing(id, |row| {
+            .editing(id, move |row| {
                 row.keepalive_until = match params.until {
                     None => None,
                     // One that lasts longer was somebody's, too.
@@ -109,16 +108,21 @@ impl Sandboxes {
         })
     }
 
+    /// Edits a row and tells its driver, both whoever waits for it: in the one alone it would not hold.
     pub(super) async fn editing(
-        &self,
+        self: &Arc<Self>,
         id: &SandboxId,
-        edit: impl FnOnce(&mut SandboxRow),
+        edit: impl FnOnce(&mut SandboxRow) + Send + 'static,
     ) -> Result<SandboxRow, ApiError> {
-        let _editing = self.editing.lock().await;
-        let row = self.store.edit_sandbox(id, edit).await?;
-        let row = row.ok_or_else(|| not_found(id))?;
-        self.note_edit(&row);
-        Ok(row)
+        let id = id.clone();
+        self.detached(|this| async move {
+            let _editing = this.editing.lock().await;
+            let row = this.store.edit_sandbox(&id, edit).await?;
+            let row = row.ok_or_else(|| not_found(&id))?;
+            this.note_edit(&row);
+            Ok(row)
+        })
+        .await
     }
 
     /// Tells the driver of an edited row.
@@ -128,7 +132,8 @@ impl Sandboxes {
         };
         self.note_egress(&driver, row);
         let mut inner = driver.inner();
-        inner.policy = self.policy_of(row);
+        inner.idle = row.idle;
+        inner.policy = self.settings.idle().with(row.idle);
         inner.visibility = row.visibility;
         inner.keepalive_until = row.keepalive_until;
     }

@@ -28,6 +28,16 @@ impl Sandboxes {
         })
     }
 
+    /// What gives another sandbox the policy of this one.
+    pub(super) fn egress_like(&self, row: &SandboxRow) -> Option<EgressParams> {
+        row.egress.as_ref()?;
+        let policy = self.policy(row);
+        Some(EgressParams {
+            mode: policy.mode().to_owned(),
+            rules: policy.rules(),
+        })
+    }
+
     /// What the gateway holds the sandbox to from now on.
     pub(super) fn egress_control(&self, row: &SandboxRow) -> Arc<EgressControl> {
         let rate = row.limits.network_bytes_per_second;
@@ -46,13 +56,9 @@ impl Sandboxes {
 
     fn egress_view(&self, row: &SandboxRow) -> EgressView {
         let policy = self.policy(row);
-        let rules = match &policy {
-            EgressPolicy::Allowlist { rules } => rules.iter().map(ToString::to_string).collect(),
-            EgressPolicy::Open | EgressPolicy::None => Vec::new(),
-        };
         EgressView {
             mode: policy.mode().to_owned(),
-            rules,
+            rules: policy.rules(),
             is_default: row.egress.is_none(),
             is_enforced: self.is_egress_enforced(),
         }
@@ -60,7 +66,7 @@ impl Sandboxes {
 
     /// Without a network of its own a sandbox has the host's way out.
     fn is_egress_enforced(&self) -> bool {
-        self.runtime.name() != "sim"
+        self.gateway_port != 0
     }
 
     /// Puts another policy in force: in the row first, so that it holds whatever happens to this server.
@@ -70,12 +76,8 @@ impl Sandboxes {
         params: &EgressParams,
     ) -> Result<EgressView, ApiError> {
         let json = validate::egress(params)?;
-        let id = id.clone();
-        self.detached(|this| async move {
-            let row = this.editing(&id, |row| row.egress = json).await?;
-            Ok(this.egress_view(&row))
-        })
-        .await
+        let row = self.editing(id, |row| row.egress = json).await?;
+        Ok(self.egress_view(&row))
     }
 
     /// Puts what an edited row says in force.

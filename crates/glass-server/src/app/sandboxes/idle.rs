@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use glass_store::Millis;
 use glass_types::{Rest, SandboxId, SandboxState};
+use tokio::sync::Semaphore;
 
 use super::Sandboxes;
 use super::driver::{Driver, Inner, Turn};
@@ -21,8 +22,10 @@ const SWEEP_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 /// How old the row's idea of the last use may become.
 const NOTE_EVERY: Millis = 60 * 1000;
-/// How many are put to rest at once.
+/// How many are frozen or stopped at once.
 const AT_ONCE: usize = 8;
+/// How many are archived at once: as many as the archive works on.
+const ARCHIVES_AT_ONCE: usize = 2;
 
 impl Inner {
     /// When it was used last: now, if it is in use.
@@ -71,6 +74,31 @@ impl Inner {
     }
 }
 
+/// How many are put to rest at once.
+struct Slots {
+    rests: Arc<Semaphore>,
+    /// Archiving takes long, and nothing else is to wait for it.
+    archives: Arc<Semaphore>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            rests: Arc::new(Semaphore::new(AT_ONCE)),
+            archives: Arc::new(Semaphore::new(ARCHIVES_AT_ONCE)),
+        }
+    }
+}
+
+impl Slots {
+    fn of(&self, step: Rest) -> &Arc<Semaphore> {
+        match step {
+            Rest::Freeze | Rest::Stop => &self.rests,
+            Rest::Archive => &self.archives,
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Nothing,
@@ -81,31 +109,32 @@ enum Verdict {
 impl Sandboxes {
     /// Puts to rest what is idle for long enough, for as long as the server runs.
     pub(crate) async fn keep_idle_policies(self: &Arc<Self>) {
-        let slots = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+        let slots = Slots::default();
         loop {
             let now = clock::steady();
             let next = self.sweep(now, &slots);
             self.note_uses(now, NOTE_EVERY).await;
             let pause = u64::try_from(next - now).map_or(SWEEP_PAUSE, Duration::from_millis);
             tokio::time::sleep(pause.clamp(SWEEP_PAUSE, SWEEP_EVERY)).await;
+            // Who found none is due already, and nothing is to be found out before one is free.
+            drop(slots.rests.acquire().await);
         }
     }
 
     /// Looks at every sandbox once. Answers when to look again.
-    fn sweep(self: &Arc<Self>, now: Millis, slots: &Arc<tokio::sync::Semaphore>) -> Millis {
+    fn sweep(self: &Arc<Self>, now: Millis, slots: &Slots) -> Millis {
         let mut next = Millis::MAX;
         for driver in self.drivers.all() {
-            match driver.inner().verdict(now, self.can_archive()) {
+            let step = match driver.inner().verdict(now, self.can_archive()) {
                 Verdict::Nothing => continue,
                 Verdict::At(at) => {
                     next = next.min(at);
                     continue;
                 }
-                Verdict::Now(_) => {}
-            }
-            let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
-                // The others have waited long enough already; they come as soon as one of these is done.
-                return now;
+                Verdict::Now(step) => step,
+            };
+            let Ok(slot) = Arc::clone(slots.of(step)).try_acquire_owned() else {
+                continue;
             };
             // Somebody changes it just now, and may well use it after that.
             let Some(turn) = driver.try_turn() else {

@@ -76,7 +76,6 @@ impl Sandboxes {
             let (driver, turn) = this.turn(&id).await?;
             let row = this.get(&id).await?;
             row.state.after(Transition::Stop)?;
-            driver.inner().state = row.state;
             this.rest(&driver, &turn, Rest::Stop, Why::Asked).await?;
             this.get(&id).await
         })
@@ -130,7 +129,10 @@ impl Sandboxes {
         let (from, to) = (SandboxState::Running, SandboxState::Frozen);
         let failed = match self.shift(driver, move_of(driver, from, to)).await {
             Ok(()) => match self.runtime.freeze(&driver.id).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    driver.inner().is_reclaimed = false;
+                    return Ok(());
+                }
                 Err(error) => {
                     // It may be frozen in part.
                     if let Err(error) = self.runtime.thaw(&driver.id).await {

@@ -22,7 +22,7 @@ use crate::metrics::Operation;
 /// What a sandbox is expected to use of which nobody knows anything: a guest, an agent and a small app.
 const UNKNOWN: u64 = 192 << 20;
 /// Seconds after which somebody who was turned away may try again.
-const TRY_AGAIN: u64 = 30;
+pub(super) const TRY_AGAIN: u64 = 30;
 /// How often memory is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a sandbox has to end by itself when memory is short.
@@ -33,13 +33,16 @@ impl Sandboxes {
     /// where that is not enough, it is refused.
     pub(super) async fn room(self: &Arc<Self>, row: &SandboxRow) -> Result<Reservation, ApiError> {
         let needed = self.expected(row).await?;
+        if let Ok(reservation) = self.admission.reserve(needed) {
+            return Ok(reservation);
+        }
+        // One at a time, or all who come would each send somebody away.
+        let _relief = self.relief.lock().await;
         loop {
             let shortage = match self.admission.reserve(needed) {
                 Ok(reservation) => return Ok(reservation),
                 Err(shortage) => shortage,
             };
-            // One at a time, or all who come would each send somebody away.
-            let _relief = self.relief.lock().await;
             let residents = self.residents().await;
             let to_gain: u64 = residents
                 .iter()
@@ -68,7 +71,6 @@ impl Sandboxes {
         let Ok(stats) = self.runtime.stats(&driver.id).await else {
             return;
         };
-        driver.inner().memory = stats.memory_bytes;
         let noted = self.store.note_memory(&driver.id, stats.memory_bytes).await;
         if let Err(error) = noted {
             tracing::warn!(sandbox.id = %driver.id, %error, "cannot note what a sandbox used");
@@ -104,8 +106,7 @@ impl Sandboxes {
             let Ok(stats) = self.runtime.stats(&driver.id).await else {
                 continue;
             };
-            let mut inner = driver.inner();
-            inner.memory = stats.memory_bytes;
+            let inner = driver.inner();
             residents.push(Resident {
                 id: driver.id.clone(),
                 class,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use glass_api::{Code, CreateParams, ForkParams, Problem, SnapshotParams};
 use glass_runtime::{RuntimeError, Snapshots};
-use glass_store::{SandboxRow, SnapshotRow, SnapshotState};
+use glass_store::{ArchiveChange, SandboxRow, Shift, SnapshotRow, SnapshotState, TemplateRow};
 use glass_types::{SandboxId, SandboxState, SnapshotId, Transition};
 use serde_json::json;
 
@@ -73,21 +73,21 @@ impl Sandboxes {
         sandbox: &SandboxRow,
         params: SnapshotParams,
     ) -> Result<SnapshotRow, ApiError> {
-        match sandbox.state {
-            SandboxState::Running
-            | SandboxState::Frozen
-            | SandboxState::Stopped
-            | SandboxState::Failed => {}
-            SandboxState::Creating | SandboxState::Archived | SandboxState::Destroying => {
-                let detail = format!(
-                    "sandbox {} is {}: its files are not here",
-                    sandbox.id, sandbox.state
-                );
-                let problem = Problem::new(Code::StateConflict, detail);
-                return Err(problem
-                    .with_remedy(format!("start it with `glasshouse start {}`", sandbox.id))
-                    .into());
-            }
+        let has_files = match sandbox.state {
+            SandboxState::Running | SandboxState::Frozen => true,
+            // One whose fetch failed has them in the archive.
+            SandboxState::Stopped | SandboxState::Failed => sandbox.archive.is_none(),
+            SandboxState::Creating | SandboxState::Archived | SandboxState::Destroying => false,
+        };
+        if !has_files {
+            let detail = format!(
+                "sandbox {} is {}: its files are not here",
+                sandbox.id, sandbox.state
+            );
+            let problem = Problem::new(Code::StateConflict, detail);
+            return Err(problem
+                .with_remedy(format!("start it with `glasshouse start {}`", sandbox.id))
+                .into());
         }
         let now = clock::now();
         let expires_at = params
@@ -161,6 +161,14 @@ impl Sandboxes {
             }
             let restored = this.snapshots()?.restore(&id, &snapshot.id);
             this.metrics.timed(Operation::Restore, restored).await?;
+            if row.archive.take().is_some() {
+                // Its files are these now, and not those that a fetch did not bring.
+                let shift = Shift {
+                    archive: ArchiveChange::Clear,
+                    ..move_of(&driver, stopped, stopped)
+                };
+                this.shift(&driver, shift).await?;
+            }
             if was_up {
                 let told = event("started", json!({ "why": "restored" }));
                 this.restart(&driver, &row, told, |_| {}).await?;
@@ -198,6 +206,9 @@ impl Sandboxes {
         id: &SandboxId,
         params: ForkParams,
     ) -> Result<SandboxRow, ApiError> {
+        if let Some(labels) = &params.labels {
+            validate::labels(labels)?;
+        }
         let row = self.get(id).await?;
         let snapshot = SnapshotParams {
             name: Some(format!("fork of {id}")),
@@ -208,19 +219,21 @@ impl Sandboxes {
         let created = self
             .create(CreateParams {
                 snapshot: Some(snapshot.id.to_string()),
+                egress: self.egress_like(&row),
                 ..like(&row, params)
             })
             .await;
         // Its blocks are the new sandbox's own now.
-        self.delete_snapshot(&snapshot.id).await?;
+        if let Err(ApiError(problem)) = self.drop_snapshot(&snapshot.id).await {
+            tracing::warn!(snapshot.id = %snapshot.id, error = %problem.detail, "the snapshot of a fork is removed later");
+        }
         created
     }
 
     /// Removes a snapshot that no template needs.
     pub(crate) async fn delete_snapshot(&self, id: &SnapshotId) -> Result<(), ApiError> {
         self.snapshot(id).await?;
-        let templates = self.store.templates().await?;
-        if let Some(template) = templates.iter().find(|t| t.snapshot.as_ref() == Some(id)) {
+        if let Some(template) = self.template_of(id).await? {
             let detail = format!("template {} needs snapshot {id}", template.name);
             let problem = Problem::new(Code::StateConflict, detail);
             return Err(problem.with_remedy("remove the template first").into());
@@ -254,24 +267,37 @@ impl Sandboxes {
         let known: HashSet<&SnapshotId> = rows.iter().map(|row| &row.id).collect();
         for stray in world.keys().filter(|id| !known.contains(id)) {
             tracing::warn!(snapshot.id = %stray, "removing a snapshot that no row knows");
-            snapshots.delete(stray).await?;
+            if let Err(error) = snapshots.delete(stray).await {
+                tracing::warn!(snapshot.id = %stray, %error, "it cannot be removed; it is tried again");
+            }
         }
-        let templates = self.store.templates().await?;
         for row in rows {
-            let is_needed = templates
-                .iter()
-                .any(|t| t.snapshot.as_ref() == Some(&row.id));
-            let has_had_its_time = row.expires_at.is_some_and(|at| at <= clock::now());
-            match row.state {
-                SnapshotState::Taking => self.finish_taking(&row, world.get(&row.id)).await?,
-                SnapshotState::Deleting => self.drop_snapshot(&row.id).await?,
-                SnapshotState::Ready if has_had_its_time && !is_needed => {
-                    self.drop_snapshot(&row.id).await?;
-                }
-                SnapshotState::Ready => {}
+            if let Err(ApiError(problem)) = self.mend_snapshot(&row, world.get(&row.id)).await {
+                tracing::warn!(snapshot.id = %row.id, error = %problem.detail, "snapshot could not be mended");
             }
         }
         Ok(())
+    }
+
+    /// Mends one snapshot that has a row, and `bytes` in the world if it is there.
+    async fn mend_snapshot(&self, row: &SnapshotRow, bytes: Option<&u64>) -> Result<(), ApiError> {
+        match row.state {
+            SnapshotState::Taking => self.finish_taking(row, bytes).await,
+            SnapshotState::Deleting => self.drop_snapshot(&row.id).await,
+            SnapshotState::Ready => {
+                let has_had_its_time = row.expires_at.is_some_and(|at| at <= clock::now());
+                if has_had_its_time && self.template_of(&row.id).await?.is_none() {
+                    self.drop_snapshot(&row.id).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The template that begins with a snapshot, if there is one.
+    async fn template_of(&self, id: &SnapshotId) -> Result<Option<TemplateRow>, ApiError> {
+        let mut templates = self.store.templates().await?.into_iter();
+        Ok(templates.find(|template| template.snapshot.as_ref() == Some(id)))
     }
 
     /// One that is being taken right now is left to whoever takes it.
@@ -313,7 +339,6 @@ fn like(row: &SandboxRow, params: ForkParams) -> CreateParams {
         root: Some(row.root.to_string()),
         isolation: Some(row.isolation.to_string()),
         visibility: Some(row.visibility.to_string()),
-        egress: validate::egress_of(row),
         idle: row.idle,
         ..CreateParams::default()
     }

@@ -7,8 +7,8 @@ use glass_api::{Code, Problem};
 use glass_runtime::GuestClient;
 use glass_types::{SandboxId, SandboxState};
 
+use super::Sandboxes;
 use super::driver::{Attached, Driver};
-use super::{Sandboxes, not_found};
 use crate::clock;
 use crate::error::ApiError;
 
@@ -90,20 +90,12 @@ impl Drop for Use {
 }
 
 /// A use of a sandbox that is awake, and stays so as long as this is held.
-pub(crate) struct Awake {
-    held: Use,
-    attached: Attached,
-}
+pub(crate) struct Awake(Use);
 
 impl Awake {
     /// Its guest.
     pub(crate) fn guest(&self) -> &GuestClient {
-        self.held.guest()
-    }
-
-    /// What is attached to it now.
-    pub(crate) fn attached(&self) -> &Attached {
-        &self.attached
+        self.0.guest()
     }
 }
 
@@ -133,24 +125,23 @@ impl Sandboxes {
         id: &SandboxId,
         kind: UseKind,
     ) -> Result<Awake, ApiError> {
-        let driver = self.drivers.get(id).ok_or_else(|| not_found(id))?;
+        let driver = self.driver(id)?;
         let (held, attached) = Use::begin(driver, kind);
-        let attached = match attached {
-            Some(attached) => attached,
-            None => self.rouse(&held).await?,
-        };
-        Ok(Awake { held, attached })
+        if attached.is_none() {
+            self.rouse(&held).await?;
+        }
+        Ok(Awake(held))
     }
 
     /// Begins a use of a sandbox without waking it.
     pub(crate) fn hold(&self, id: &SandboxId, kind: UseKind) -> Result<Use, ApiError> {
-        let driver = self.drivers.get(id).ok_or_else(|| not_found(id))?;
+        let driver = self.driver(id)?;
         Ok(Use::begin(driver, kind).0)
     }
 
     /// The guest of a sandbox that is awake anyway. What rests is not woken.
     pub(crate) async fn guest(&self, id: &SandboxId) -> Result<Look, ApiError> {
-        let driver = self.drivers.get(id).ok_or_else(|| not_found(id))?;
+        let driver = self.driver(id)?;
         let state = {
             let mut inner = driver.inner();
             if inner.is_open {

@@ -13,11 +13,12 @@ use glass_types::{SandboxId, SandboxState, Transition};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::Sandboxes;
 use super::driver::{Attached, Driver};
 use super::move_of;
 use super::rest::event;
+use super::room::TRY_AGAIN;
 use super::uses::Use;
-use super::{Sandboxes, not_found};
 use crate::clock;
 use crate::error::ApiError;
 use crate::metrics::Operation;
@@ -72,7 +73,7 @@ pub(super) enum Wanted {
 impl Sandboxes {
     /// Brings a sandbox up from wherever it is; one that runs is left alone.
     pub(crate) async fn start(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
-        let driver = self.drivers.get(id).ok_or_else(|| not_found(id))?;
+        let driver = self.driver(id)?;
         let is_open = {
             let mut inner = driver.inner();
             inner.last_used = clock::steady();
@@ -185,9 +186,14 @@ impl Sandboxes {
                         WakeStep::Ready
                     }
                     Err(ApiError(problem)) => {
+                        let now = clock::steady();
                         // That there is no room is nobody's failure, and says itself when to come back.
                         if problem.code != Code::LowMemory {
-                            inner.trouble.failed(clock::steady(), problem.clone());
+                            inner.trouble.failed(now, problem.clone());
+                        } else if let Wanted::Death(_) = wanted {
+                            // Nobody is told, so the reconciler is to wait.
+                            let pause = Duration::from_secs(TRY_AGAIN);
+                            inner.trouble.wait(now, pause, problem.clone());
                         }
                         WakeStep::Failed(problem)
                     }
@@ -209,6 +215,10 @@ impl Sandboxes {
     ) -> Result<(), ApiError> {
         let row = self.get(&driver.id).await?;
         row.state.after(Transition::Start)?;
+        if matches!(wanted, Wanted::Death(_)) && row.state != SandboxState::Creating {
+            // Somebody has stopped it since.
+            return Ok(());
+        }
         match row.state {
             SandboxState::Running if driver.attached().is_some() => {
                 driver.inner().is_open = true;
@@ -259,7 +269,9 @@ impl Sandboxes {
             Ok(()) => {}
             Err(RuntimeError::NotRunning(_)) => return Ok(false),
             Err(error) => {
-                self.shift(driver, move_of(driver, to, from)).await?;
+                if moved.is_ok() {
+                    self.shift(driver, move_of(driver, to, from)).await?;
+                }
                 return Err(error.into());
             }
         }
@@ -269,9 +281,7 @@ impl Sandboxes {
             }
             return Err(error);
         }
-        let mut inner = driver.inner();
-        inner.is_reclaimed = false;
-        inner.is_open = true;
+        driver.inner().is_open = true;
         Ok(true)
     }
 
