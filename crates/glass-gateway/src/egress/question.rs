@@ -2,12 +2,13 @@
 //!
 //! Everything in a sandbox can ask the same; nobody learns more from it than from a `CONNECT`.
 
-use glass_types::{EgressPolicy, Host};
+use glass_types::Host;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::Egress;
 use super::door::Door;
+use super::permit;
 use super::refusal::Refusal;
 use super::report::PROCESS;
 use super::target::{Target, TargetError};
@@ -56,18 +57,11 @@ async fn name_exists(
         .parse()
         .map_err(|error| (None, Refusal::from(TargetError::Host(error))))?;
     let target = Target::new(host, DNS_PORT);
-    let policy = door.control.policy().borrow().clone();
-    if !policy.knows(target.host()) {
-        let refusal = match policy {
-            EgressPolicy::None => Refusal::Closed,
-            EgressPolicy::Open | EgressPolicy::Allowlist { .. } => Refusal::NotListed,
-        };
-        return Err((Some(target), refusal));
-    }
-    match egress.exists(door, &target).await {
-        Ok(()) => Ok(()),
-        Err(refusal) => Err((Some(target), refusal)),
-    }
+    let exists = async {
+        permit::known(&door.control, target.host())?;
+        egress.exists(door, &target).await
+    };
+    exists.await.map_err(|refusal| (Some(target), refusal))
 }
 
 /// The resolver's errors have no kind, only the C library's words.

@@ -97,6 +97,13 @@ impl Refusal {
         self.respond(door, &given, None, true)
     }
 
+    /// A connection that was made goes no further.
+    pub(crate) fn cut(&self, door: &Door, target: &Target) {
+        let (host, rule) = (target.host().to_string(), self.rule());
+        door.report(&host, Some(target.port()), rule, false);
+        tracing::debug!(sandbox.id = %door.sandbox, host, rule, detail = %self, "egress cut");
+    }
+
     fn respond(&self, door: &Door, host: &str, port: Option<u16>, asked: bool) -> Response<Body> {
         let (status, rule) = (self.status(), self.rule());
         let mut detail = match self {

@@ -52,13 +52,14 @@ async fn exchange(
         .await
         .map_err(Refusal::Answer)?;
     // As long as the answer's body: whoever drops that ends the connection.
+    let (door, target) = (door.clone(), target.clone());
     let connection = AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::select! {
             // What goes wrong is seen by the request and by the body.
             _ = connection => {}
             () = activity.idle(IDLE_LIMIT) => {}
             // The URL is what was judged, so the host is known.
-            _ = permit.withdrawn(true) => {}
+            refusal = permit.withdrawn(true) => refusal.cut(&door, &target),
         }
         drop(room);
     }));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use glass_types::{EgressPolicy, Host};
+use glass_types::Host;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -64,9 +64,7 @@ async fn pass(
     if let Ok(inside) = inside.await {
         let (outside, activity) = Watched::new(door.shaped(outside));
         let name = match target.host() {
-            Host::Name(name) if matches!(permit.policy(), EgressPolicy::Allowlist { .. }) => {
-                Some(name.as_str())
-            }
+            Host::Name(name) if permit.is_listed() => Some(name.as_str()),
             Host::Name(_) | Host::Address(_) => None,
         };
         let refusal = tokio::select! {
@@ -79,9 +77,7 @@ async fn pass(
             refusal = permit.withdrawn(name.is_some()) => Some(refusal),
         };
         if let Some(refusal) = refusal {
-            let host = target.host().to_string();
-            door.report(&host, Some(target.port()), refusal.rule(), false);
-            tracing::debug!(sandbox.id = %door.sandbox, host, rule = refusal.rule(), detail = %refusal, "tunnel cut");
+            refusal.cut(&door, &target);
         }
     }
     drop(room);

@@ -187,6 +187,27 @@ async fn a_new_policy_holds_at_once_and_cuts_what_it_does_not_permit() {
 }
 
 #[tokio::test]
+async fn a_request_that_a_new_policy_cuts_is_written_down() {
+    let (listener, address) = listener().await;
+    let sandbox = sandbox(EgressPolicy::Open, &[&address]);
+    let get = format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let server = async {
+        let (mut outside, _) = listener.accept().await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+        outside.write_all(head).await.unwrap();
+        outside
+    };
+    let (mut answer, mut outside) = tokio::join!(say(&sandbox, &get), server);
+    assert_eq!(answer.status, 200);
+    sandbox.egress.set_policy(EgressPolicy::None);
+    assert_eq!(ends(&mut answer.stream).await, b"");
+    ends(&mut outside).await;
+    let log = refused(&sandbox, 1).await;
+    assert_eq!((log[0].1.as_str(), log[0].3), ("127.0.0.1", "mode_none"));
+    assert_eq!(sandbox.egress.counts().refusals, 1);
+}
+
+#[tokio::test]
 async fn whoever_asked_is_written_down_when_the_guest_finds_out() {
     let sandbox = sandbox(EgressPolicy::None, &[]);
     let answer = connect(&sandbox, "example.com:443").await;
