@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use glass_gateway::{Caller, Gateway, GatewayConfig, Tokens};
+use glass_gateway::{Caller, Gateway, GatewayConfig, NoEgressSink, NoUsage, Tokens};
 use glass_types::SandboxId;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,7 +35,12 @@ async fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&directory)?;
     let socket = directory.join("gateway.sock");
     let sandbox = SandboxId::random();
-    let gateway = Gateway::new(GatewayConfig::default(), Arc::new(Anybody(sandbox.clone())))?;
+    let gateway = Gateway::new(
+        GatewayConfig::default(),
+        Arc::new(Anybody(sandbox.clone())),
+        Arc::new(NoUsage),
+        Arc::new(NoEgressSink),
+    )?;
     let unix = UnixListener::bind(&socket)?;
     let tcp = TcpListener::bind(("127.0.0.1", port)).await?;
     let relay = async {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::egress::{Egress, EgressCounts, EgressSink, NoEgressSink};
-use crate::usage::{NoUsage, UsageSink};
+use crate::egress::{Egress, EgressCounts, EgressSink};
+use crate::usage::UsageSink;
 use crate::{DEMO_MODEL, GatewayConfig, Protocol, Tokens, Upstream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ pub(crate) struct Inner {
     pub(crate) usage: Arc<dyn UsageSink>,
     /// `None` when there is no provider to talk to.
     pub(crate) client: Option<reqwest::Client>,
-    pub(crate) egress: Arc<Egress>,
+    pub(crate) egress: Egress,
 }
 
 /// Who answers a protocol.
@@ -70,9 +70,14 @@ pub enum GatewayError {
 }
 
 impl Gateway {
-    /// A gateway for all sandboxes. With a provider configured, the program must have installed a rustls crypto
-    /// provider before.
-    pub fn new(config: GatewayConfig, tokens: Arc<dyn Tokens>) -> Result<Self, GatewayError> {
+    /// A gateway for all sandboxes, which tells `usage` what every answer used, and `egress` of everything that was not
+    /// let out. With a provider configured, the program must have installed a rustls crypto provider before.
+    pub fn new(
+        config: GatewayConfig,
+        tokens: Arc<dyn Tokens>,
+        usage: Arc<dyn UsageSink>,
+        egress: Arc<dyn EgressSink>,
+    ) -> Result<Self, GatewayError> {
         for protocol in [Protocol::Anthropic, Protocol::OpenAi] {
             if let Some(upstream) = upstream_of(&config, protocol) {
                 check(protocol, upstream)?;
@@ -83,45 +88,15 @@ impl Gateway {
         } else {
             None
         };
-        let egress = Arc::new(Egress::new(config.egress.clone(), Arc::new(NoEgressSink)));
         Ok(Self {
             inner: Arc::new(Inner {
-                egress,
+                egress: Egress::new(config.egress.clone(), egress),
                 config,
                 tokens,
-                usage: Arc::new(NoUsage),
+                usage,
                 client,
             }),
         })
-    }
-
-    /// The same gateway, which tells `sink` what every answer used.
-    #[must_use]
-    pub fn with_usage(self, sink: Arc<dyn UsageSink>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                config: self.inner.config.clone(),
-                tokens: self.inner.tokens.clone(),
-                usage: sink,
-                client: self.inner.client.clone(),
-                egress: self.inner.egress.clone(),
-            }),
-        }
-    }
-
-    /// The same gateway, which tells `sink` of everything that was not let out.
-    #[must_use]
-    pub fn with_egress_sink(self, sink: Arc<dyn EgressSink>) -> Self {
-        let egress = Arc::new(Egress::new(self.inner.config.egress.clone(), sink));
-        Self {
-            inner: Arc::new(Inner {
-                config: self.inner.config.clone(),
-                tokens: self.inner.tokens.clone(),
-                usage: self.inner.usage.clone(),
-                client: self.inner.client.clone(),
-                egress,
-            }),
-        }
     }
 
     /// What passed to and from the outside of all sandboxes, and how often something was refused.

@@ -165,13 +165,17 @@ impl Config {
             .get(&self.default_agent)
             .map_err(BuildError::DefaultAgent)?;
         let refusals = Refusals::default();
-        let gateway = Gateway::new(self.gateway, Arc::new(SandboxTokens(store.clone())))?
-            .with_usage(Arc::new(ModelWatch {
-                metrics: metrics.clone(),
-                refusals: refusals.clone(),
-            }));
+        let models = ModelWatch {
+            metrics: metrics.clone(),
+            refusals: refusals.clone(),
+        };
         let (egress_log, egress_writer) = EgressLog::new(store.clone());
-        let gateway = gateway.with_egress_sink(Arc::new(egress_log));
+        let gateway = Gateway::new(
+            self.gateway,
+            Arc::new(SandboxTokens(store.clone())),
+            Arc::new(models),
+            Arc::new(egress_log),
+        )?;
         let providers = gateway.providers();
         let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
         tracker.spawn(egress_writer.run(shutdown.clone()));

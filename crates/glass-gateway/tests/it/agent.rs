@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use glass_gateway::{
-    Caller, EgressControl, EgressRefusal, EgressSink, Gateway, GatewayConfig, Tokens, Upstream,
-    UsageSink,
+    Caller, EgressControl, EgressRefusal, EgressSink, Gateway, GatewayConfig, NoUsage, Tokens,
+    Upstream, UsageSink,
 };
 use glass_types::{EgressPolicy, SandboxId};
 use http::{Request, Response};
@@ -102,12 +102,9 @@ impl Sandbox {
             this: sandbox.clone(),
             other: SandboxId::random(),
         };
-        let mut gateway = Gateway::new(config, Arc::new(tokens)).unwrap();
-        if let Some(usage) = usage {
-            gateway = gateway.with_usage(usage);
-        }
+        let usage = usage.unwrap_or_else(|| Arc::new(NoUsage));
         let refused = Arc::new(Refused::default());
-        let gateway = gateway.with_egress_sink(refused.clone());
+        let gateway = Gateway::new(config, Arc::new(tokens), usage, refused.clone()).unwrap();
         let egress = Arc::new(EgressControl::new(policy, 0));
         let control = egress.clone();
         let (stop, stopped) = oneshot::channel::<()>();
