@@ -20,13 +20,15 @@ use crate::edge::Shared;
 use crate::headers::EDGE;
 use crate::notice::Refusal;
 use crate::pool::Origin;
-use crate::wait::Pause;
+use crate::wait::{LAST_PAUSE, Pause};
 use crate::{Progress, Unreachable, page};
 
 /// The path that no app on a preview host is asked for.
 pub(crate) const PATH: &str = "/.glasshouse/wake";
 /// Proxies between here and the browser cut what is silent.
 const BEAT: Duration = Duration::from_secs(15);
+/// Between two looks at an app that does not start, for each asks the guest for its ports and its log.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// The stream. It goes on as long as somebody reads it.
 pub(crate) fn answer(
@@ -121,32 +123,50 @@ impl Follower {
         };
         let _held = match entered {
             Ok(held) => held,
-            Err(unreachable) => return self.refuse("failed", unreachable).await,
+            Err(unreachable) => {
+                self.refuse("failed", unreachable).await;
+                return;
+            }
         };
         let mut pause = Pause::new();
         loop {
             let connecting = shared.origins.connect(&origin.sandbox, origin.port);
-            match timeout(shared.config.connect_timeout, connecting).await {
-                Ok(Ok(_)) => return self.say("ready", json!({})).await,
+            let connected = timeout(shared.config.connect_timeout, connecting).await;
+            let limit = match &connected {
+                Ok(Err(Unreachable::AppStarting { .. })) => LAST_PAUSE,
+                _ => LONG_PAUSE,
+            };
+            let is_news = match connected {
+                Ok(Ok(_)) => {
+                    self.say("ready", json!({})).await;
+                    return;
+                }
                 Ok(Err(Unreachable::AppStarting { step, .. })) => {
                     let step = json!({
                         "title": "Starting the app", "text": step,
                     });
-                    self.say("step", step).await;
+                    self.say("step", step).await
                 }
                 Ok(Err(closed @ Unreachable::PortClosed { .. })) => {
-                    self.refuse("closed", closed).await;
+                    self.refuse("closed", closed).await
                 }
                 Ok(Err(failed @ Unreachable::AppFailed { .. })) => {
-                    self.refuse("trouble", failed).await;
+                    self.refuse("trouble", failed).await
                 }
-                Ok(Err(unreachable)) => return self.refuse("failed", unreachable).await,
+                Ok(Err(unreachable)) => {
+                    self.refuse("failed", unreachable).await;
+                    return;
+                }
                 Err(_) => {
                     let text = "The app does not take connections yet";
-                    self.say("step", json!({ "text": text })).await;
+                    self.say("step", json!({ "text": text })).await
                 }
+            };
+            if is_news {
+                // More may follow soon.
+                pause = Pause::new();
             }
-            sleep(pause.next()).await;
+            sleep(pause.next(limit)).await;
         }
     }
 
@@ -156,20 +176,21 @@ impl Follower {
         self.say("step", step).await;
     }
 
-    async fn refuse(&mut self, event: &'static str, unreachable: Unreachable) {
+    async fn refuse(&mut self, event: &'static str, unreachable: Unreachable) -> bool {
         let notice = Refusal::from(unreachable).notice(&self.shared.config);
-        self.say(event, page::problem(&notice)).await;
+        self.say(event, page::problem(&notice)).await
     }
 
-    /// Says what has changed. Who does not listen is noticed elsewhere.
-    async fn say(&mut self, event: &'static str, data: Value) {
+    /// Says what has changed; `false` when nothing has. Who does not listen is noticed elsewhere.
+    async fn say(&mut self, event: &'static str, data: Value) -> bool {
         let said = (event, data);
         if self.last.as_ref() == Some(&said) {
-            return;
+            return false;
         }
         // JSON has no line breaks, which would end the event.
         let text = format!("event: {event}\ndata: {}\n\n", said.1);
         self.last = Some(said);
         drop(self.events.send(text.into()).await);
+        true
     }
 }

@@ -14,7 +14,7 @@ use crate::{EdgeConfig, Held, headers, page};
 
 /// Between two looks at an app that starts: short at first, for most take no time at all.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LAST_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A request's patience. Its body is not read while it waits.
 pub(crate) struct Wait {
@@ -60,7 +60,7 @@ impl Wait {
     pub(crate) async fn pause(&mut self, shared: &Shared, pause: &mut Pause) -> bool {
         self.waited = true;
         let _waiting = shared.counters.waiting();
-        let next = Instant::now() + pause.next();
+        let next = Instant::now() + pause.next(LAST_PAUSE);
         next < self.until
             && shared
                 .with_patience(self.until, sleep_until(next))
@@ -77,9 +77,10 @@ impl Pause {
         Self(FIRST_PAUSE)
     }
 
-    pub(crate) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 3 / 2).min(LAST_PAUSE);
+    /// At most `limit`, whatever the one before was.
+    pub(crate) fn next(&mut self, limit: Duration) -> Duration {
+        let pause = self.0.min(limit);
+        self.0 = pause * 3 / 2;
         pause
     }
 }
@@ -120,10 +121,18 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_half_a_second() {
+    fn pauses_grow_to_the_limit_and_keep_to_another_at_once() {
         let mut pause = Pause::new();
-        let pauses: Vec<Duration> = std::iter::repeat_with(|| pause.next()).take(20).collect();
-        assert!(pauses.is_sorted());
-        assert_eq!((pauses[0], pauses[19]), (FIRST_PAUSE, LAST_PAUSE));
+        let mut pauses = |limit: Duration| -> Vec<Duration> {
+            let pauses = std::iter::repeat_with(|| pause.next(limit));
+            pauses.take(20).collect()
+        };
+        let short = pauses(LAST_PAUSE);
+        assert!(short.is_sorted());
+        assert_eq!((short[0], short[19]), (FIRST_PAUSE, LAST_PAUSE));
+        let long = pauses(10 * LAST_PAUSE);
+        assert!(long.is_sorted());
+        assert_eq!(long[19], 10 * LAST_PAUSE);
+        assert_eq!(pauses(LAST_PAUSE), [LAST_PAUSE; 20]);
     }
 }
