@@ -18,7 +18,7 @@ use tower::{Service, ServiceExt};
 
 use crate::body::{BoxError, FromEdge};
 use crate::counters::{EdgeCounters, Outcome};
-use crate::notice::Refusal;
+use crate::notice::{Notice, Patience, Refusal};
 use crate::pool::{Origin, Pool};
 use crate::wait::Wait;
 use crate::{BadHost, EdgeConfig, Origins, Route, follow, headers, page, proxy, route, visitor};
@@ -148,30 +148,30 @@ where
                 let accept = request.headers().get(ACCEPT).cloned();
                 let mut wait = Wait::of(&request, since, &self.shared.config);
                 let answer = preview(&self.shared, origin, &host, client, &mut wait, request).await;
-                let outcome = match &answer {
+                let (outcome, answer) = match answer {
                     // An app's answer never has the mark.
-                    Ok(answer) if answer.headers().contains_key(headers::EDGE) => Outcome::Own,
-                    Ok(_) if wait.waited => Outcome::Held,
-                    Ok(_) => Outcome::Proxied,
-                    Err(refusal) => outcome(refusal, accept.as_ref(), &self.shared.config),
+                    Ok(answer) if answer.headers().contains_key(headers::EDGE) => {
+                        (Outcome::Own, answer)
+                    }
+                    Ok(answer) if wait.waited => (Outcome::Held, answer),
+                    Ok(answer) => (Outcome::Proxied, answer),
+                    Err(refusal) => {
+                        let notice = refusal.notice(&self.shared.config);
+                        let accept = accept.as_ref();
+                        (outcome(&notice, accept), page::answer(&notice, accept))
+                    }
                 };
                 self.shared.counters.count(outcome, since.elapsed());
-                let answer =
-                    answer.unwrap_or_else(|refusal| self.refuse(&refusal, accept.as_ref()));
                 Ok(answer.map(Either::Left))
             }
             Route::BadHost { reason } => {
                 let refused = Outcome::Refused;
                 self.shared.counters.count(refused, Duration::ZERO);
-                let accept = request.headers().get(ACCEPT);
-                let answer = self.refuse(&Refusal::Host(reason), accept);
+                let notice = Refusal::Host(reason).notice(&self.shared.config);
+                let answer = page::answer(&notice, request.headers().get(ACCEPT));
                 Ok(answer.map(Either::Left))
             }
         }
-    }
-
-    fn refuse(&self, refusal: &Refusal, accept: Option<&HeaderValue>) -> Response<FromEdge> {
-        page::answer(&refusal.notice(&self.shared.config), accept)
     }
 }
 
@@ -194,11 +194,11 @@ async fn preview(
     proxy::forward(shared, origin, host, client, wait, request).await
 }
 
-fn outcome(refusal: &Refusal, accept: Option<&HeaderValue>, config: &EdgeConfig) -> Outcome {
-    if refusal.is_warming() && page::prefers_html(accept) {
+fn outcome(notice: &Notice, accept: Option<&HeaderValue>) -> Outcome {
+    if notice.patience == Patience::Warming && page::prefers_html(accept) {
         return Outcome::Warming;
     }
-    let status = refusal.notice(config).status;
+    let status = notice.status;
     if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED {
         Outcome::Refused
     } else {

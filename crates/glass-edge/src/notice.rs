@@ -101,14 +101,6 @@ impl Refusal {
         }
     }
 
-    /// Whether it may be over in a moment, by itself.
-    pub(crate) fn is_warming(&self) -> bool {
-        matches!(
-            self,
-            Self::Waking(_) | Self::Unreachable(Unreachable::AppStarting { .. })
-        )
-    }
-
     pub(crate) fn notice(&self, config: &EdgeConfig) -> Notice {
         match self {
             Self::Host(reason) => host_notice(reason, config),
