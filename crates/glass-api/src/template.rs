@@ -6,7 +6,7 @@ use glass_types::IdleWish;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::LimitsParams;
+use crate::{EgressParams, LimitsParams};
 
 /// `PUT /v1/templates/{name}`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -47,6 +47,9 @@ pub struct TemplateDefaults {
     /// `container`, `gvisor` or `microvm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation: Option<String>,
+    /// What they may reach outside; what the server's configuration says unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressParams>,
 }
 
 /// A template.

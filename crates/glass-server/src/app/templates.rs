@@ -26,6 +26,7 @@ pub(crate) async fn put(
         limits: params.defaults.limits.clone(),
         root: params.defaults.root.clone(),
         isolation: params.defaults.isolation.clone(),
+        egress: params.defaults.egress.clone(),
         ..glass_api::CreateParams::default()
     })?;
     let manifest = params.manifest.as_deref().unwrap_or_default();

@@ -108,7 +108,7 @@ async fn a_template_gives_files_and_defaults_that_the_owner_may_change() {
         let template = json!({
             "description": "A starter.",
             "snapshot": kept["id"],
-            "defaults": { "env": { "A": "1", "B": "1" }, "limits": { "pids": 77 }, "idle": { "freeze_after_ms": 5000 } },
+            "defaults": { "env": { "A": "1", "B": "1" }, "limits": { "pids": 77 }, "idle": { "freeze_after_ms": 5000 }, "egress": { "mode": "none" } },
         });
         let put = client
             .put_json("/v1/templates/starter", template.clone())
@@ -123,6 +123,11 @@ async fn a_template_gives_files_and_defaults_that_the_owner_may_change() {
         assert_eq!(made.json["limits"]["cpu_millis"], 500);
         let made = made.json["id"].as_str().unwrap();
         assert_eq!(cat(&client, made, "file").await, "starter\n");
+        let egress = async |id: &str| client.get(&format!("/v1/sandboxes/{id}/egress")).await;
+        assert_eq!(egress(made).await.json["mode"], "none");
+        let params = json!({ "template": "starter", "egress": { "mode": "default" } });
+        let open = client.post("/v1/sandboxes", params).await;
+        assert_eq!(egress(open.json["id"].as_str().unwrap()).await.json["mode"], "open");
         // Its snapshot is needed as long as it is there.
         let path = format!("/v1/snapshots/{}", kept["id"].as_str().unwrap());
         client
@@ -176,6 +181,15 @@ async fn what_is_wrong_is_named() {
             .await
             .is_problem(422, "invalid_input")
             .says("name");
+        let defaults = json!({ "egress": { "mode": "closed" } });
+        client
+            .put_json(
+                "/v1/templates/good",
+                json!({ "image": "base", "defaults": defaults }),
+            )
+            .await
+            .is_problem(422, "invalid_input")
+            .says("egress.mode");
         client
             .put_json("/v1/templates/good", json!({}))
             .await

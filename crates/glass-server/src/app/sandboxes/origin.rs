@@ -48,6 +48,7 @@ impl Sandboxes {
             params.idle = idle(params.idle, defaults.idle);
             params.root = params.root.or(defaults.root);
             params.isolation = params.isolation.or(defaults.isolation);
+            params.egress = params.egress.or(defaults.egress);
         }
         let Some(snapshot) = snapshot else {
             let name = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
