@@ -28,7 +28,7 @@ mod environment;
 mod program;
 mod recipe;
 
-pub use environment::BuildOptions;
+pub use environment::{BuildOptions, CA_VARIABLES};
 
 use recipe::{Layer, Recipe, Step};
 

@@ -22,7 +22,7 @@ mod spec;
 mod store;
 
 pub use archive::{ArchiveError, Limits};
-pub use build::{BuildError, BuildOptions};
+pub use build::{BuildError, BuildOptions, CA_VARIABLES};
 pub use digest::{Digest, DigestError};
 pub use docker::DockerArchive;
 pub use error::ImageError;

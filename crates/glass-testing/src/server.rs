@@ -30,7 +30,9 @@ pub struct ServerOptions {
 #[derive(Debug)]
 pub struct TestServer {
     options: ServerOptions,
-    data: tempfile::TempDir,
+    data: PathBuf,
+    /// Goes with the server, when the data directory is its own.
+    _temporary: Option<tempfile::TempDir>,
     port: u16,
     child: Option<Child>,
 }
@@ -55,8 +57,27 @@ impl TestServer {
         let data = tempfile::Builder::new()
             .prefix("glasshouse-test-")
             .tempdir_in("/var/tmp")?;
-        if let Some(images) = &options.images {
-            std::os::unix::fs::symlink(images, data.path().join("images"))?;
+        let path = data.path().to_owned();
+        Self::start_on(options, path, Some(data)).await
+    }
+
+    /// Starts a server on a data directory that stays, and that nobody else uses meanwhile.
+    ///
+    /// # Errors
+    /// With the server's log when it does not become ready.
+    pub async fn start_in(options: ServerOptions, data: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(data)?;
+        Self::start_on(options, data.to_owned(), None).await
+    }
+
+    async fn start_on(
+        options: ServerOptions,
+        data: PathBuf,
+        temporary: Option<tempfile::TempDir>,
+    ) -> anyhow::Result<Self> {
+        let link = data.join("images");
+        if let Some(images) = options.images.as_ref().filter(|_| !link.exists()) {
+            std::os::unix::fs::symlink(images, link)?;
         }
         // Given back at once, so the server can have it; it stays the same over restarts, as a user's would.
         let port = std::net::TcpListener::bind("127.0.0.1:0")?
@@ -65,6 +86,7 @@ impl TestServer {
         let mut server = Self {
             options,
             data,
+            _temporary: temporary,
             port,
             child: None,
         };
@@ -91,7 +113,7 @@ impl TestServer {
                 &format!("127.0.0.1:{}", self.port),
             ])
             .arg("--data")
-            .arg(self.data.path())
+            .arg(&self.data)
             .env_remove("ANTHROPIC_API_KEY")
             .env_remove("ANTHROPIC_BASE_URL")
             .env_remove("OPENAI_API_KEY")
@@ -150,7 +172,7 @@ impl TestServer {
     /// Its data directory.
     #[must_use]
     pub fn data(&self) -> &Path {
-        self.data.path()
+        &self.data
     }
 
     /// The process id of the server.
@@ -164,7 +186,7 @@ impl TestServer {
     /// # Errors
     /// When its file cannot be read.
     pub fn token(&self) -> anyhow::Result<String> {
-        Ok(std::fs::read_to_string(self.data.path().join("token"))?
+        Ok(std::fs::read_to_string(self.data.join("token"))?
             .trim()
             .to_owned())
     }
@@ -176,7 +198,7 @@ impl TestServer {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.data.path().join("server.log")
+        self.data.join("server.log")
     }
 
     /// A command of the client, ready to be changed and run.
@@ -185,7 +207,7 @@ impl TestServer {
         let mut command = Command::new(&self.options.binary);
         command
             .args(arguments)
-            .env("GLASSHOUSE_DATA", self.data.path())
+            .env("GLASSHOUSE_DATA", &self.data)
             .env(
                 "GLASSHOUSE_SERVER",
                 format!("http://127.0.0.1:{}", self.port),
@@ -289,7 +311,7 @@ impl Drop for TestServer {
             let mut remove = std::process::Command::new(&self.options.binary);
             remove
                 .args(["rm", "--all", "--force"])
-                .env("GLASSHOUSE_DATA", self.data.path())
+                .env("GLASSHOUSE_DATA", &self.data)
                 .env(
                     "GLASSHOUSE_SERVER",
                     format!("http://127.0.0.1:{}", self.port),
@@ -309,7 +331,7 @@ impl Drop for TestServer {
             }
         }
         // One that was killed has left the pool of its sandboxes' disks mounted.
-        let pool = self.data.path().join("runtime/pool");
+        let pool = self.data.join("runtime/pool");
         unmount(&pool, UnmountFlags::NOFOLLOW).ok();
     }
 }

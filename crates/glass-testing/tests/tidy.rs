@@ -57,7 +57,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustic_core", &["glass-archive"]),
     ("sea-orm", &["glass-store"]),
     ("sea-orm-migration", &["glass-store"]),
-    ("tar", &["glass-guest", "glass-image"]),
+    ("tar", &["glass-guest", "glass-image", "glasshouse"]),
     ("zip", &["glass-guest"]),
 ];
 

@@ -45,6 +45,10 @@ impl Failure {
         }
     }
 
+    pub(crate) fn is_interrupt(&self) -> bool {
+        self.code == INTERRUPTED
+    }
+
     /// What is named is not there.
     pub(crate) fn missing(message: impl Into<String>) -> Self {
         Self {

@@ -12,6 +12,18 @@ const CA_BUNDLES: [&str; 3] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// The variables by which programs learn whom to trust: a file with certificates.
+pub const CA_VARIABLES: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cafile",
+    "CARGO_HTTP_CAINFO",
+];
+
 /// How to build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
@@ -66,13 +78,7 @@ impl BuildOptions {
         set("DEBIAN_FRONTEND", "noninteractive");
         set("PYTHONDONTWRITEBYTECODE", "1");
         if self.ca_bundle.as_deref().is_some_and(Path::is_file) {
-            for name in [
-                "SSL_CERT_FILE",
-                "CURL_CA_BUNDLE",
-                "PIP_CERT",
-                "NODE_EXTRA_CA_CERTS",
-                "npm_config_cafile",
-            ] {
+            for name in CA_VARIABLES {
                 set(name, CA_INSIDE);
             }
         }

@@ -8,14 +8,12 @@ mod place;
 mod upload;
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 
 use self::place::Place;
 use crate::cli::CpArguments;
-use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::reference::resolve;
@@ -67,18 +65,6 @@ pub(crate) async fn run(context: &Context, arguments: CpArguments) -> Result<Exi
         ));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Copies what is in a directory into the workspace of a sandbox.
-pub(super) async fn upload_contents(
-    context: &Context,
-    client: &Client,
-    directory: &Path,
-    sandbox: &str,
-) -> Result<(), Failure> {
-    upload::run(context, client, &directory.join("."), sandbox, ".")
-        .await
-        .map(drop)
 }
 
 /// A bar over all bytes, for whoever watches.

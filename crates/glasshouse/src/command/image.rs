@@ -66,10 +66,15 @@ pub(super) async fn build(context: &Context, recipe: Option<&Path>) -> Result<Im
         (None, Some(recipe)) => recipe.to_owned(),
         (None, None) => unreachable!("without a recipe there is the built-in one"),
     };
+    let steps = steps(context);
+    or_interrupt(store.build(&directory, registry_settings(), steps)).await
+}
+
+/// How this machine reaches the registries of packages.
+pub(super) fn registry_settings() -> BuildOptions {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let options = BuildOptions::from_environment(variables);
-    or_interrupt(store.build(&directory, options, steps(context))).await
+    BuildOptions::from_environment(variables)
 }
 
 fn steps(context: &Context) -> Arc<Steps> {

@@ -1,11 +1,16 @@
 //! `glasshouse template`
 
 mod build;
+mod files;
+mod list;
+mod prepare;
 mod recipe;
+mod registries;
+mod steps;
 
 use std::process::ExitCode;
 
-use glass_api::{SnapshotParams, SnapshotView, TemplateList, TemplateParams, TemplateView};
+use glass_api::{SnapshotParams, SnapshotView, TemplateParams, TemplateView};
 use reqwest::Method;
 use serde_json::json;
 
@@ -15,11 +20,10 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Failure, Naming};
 use crate::reference::resolve;
-use crate::render::{Table, age, plain};
 
 /// Whether a template comes with this program.
 pub(super) fn is_ours(name: &str) -> bool {
-    recipe::ours().contains(&name)
+    files::ours().contains(&name)
 }
 
 /// Makes a template that comes with this program.
@@ -32,24 +36,14 @@ pub(super) async fn make(context: &Context, client: &Client, name: &str) -> Resu
 pub(crate) async fn run(context: &Context, command: TemplateCommand) -> Result<ExitCode, Failure> {
     let client = context.client()?;
     match command {
-        TemplateCommand::Ls => list(context, &client).await?,
+        TemplateCommand::Ls => list::run(context, &client).await?,
         TemplateCommand::Build { templates, force } => {
             let names = if templates.is_empty() {
-                recipe::ours().into_iter().map(str::to_owned).collect()
+                files::ours().into_iter().map(str::to_owned).collect()
             } else {
                 templates
             };
-            // All recipes are read before the first is worked on: a wrong name should not come after minutes.
-            let recipes: Vec<Recipe> = names
-                .iter()
-                .map(|name| Recipe::named(name))
-                .collect::<Result<_, _>>()?;
-            for recipe in &recipes {
-                let view = build::run(context, &client, recipe, force).await?;
-                if !context.printed_as_json(&view)? {
-                    context.out.line(&view.name)?;
-                }
-            }
+            build_all(context, &client, &names, force).await?;
         }
         TemplateCommand::Save(arguments) => save(context, &client, arguments).await?,
         TemplateCommand::Show { name } => {
@@ -68,40 +62,45 @@ pub(crate) async fn run(context: &Context, command: TemplateCommand) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn path(name: &str) -> String {
-    format!("/v1/templates/{name}")
-}
-
-async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
-    let list: TemplateList = client.get("/v1/templates").await?;
-    if context.printed_as_json(&list)? {
-        return Ok(());
-    }
-    let mut table = Table::new(&["TEMPLATE", "MADE", "IMAGE", "DESCRIPTION"]);
-    for view in &list.templates {
-        table.row(vec![
-            view.name.clone(),
-            age(view.created_at),
-            plain(&view.image),
-            plain(&view.description).replace('\n', " "),
-        ]);
-    }
-    for name in recipe::ours() {
-        if !list.templates.iter().any(|view| view.name == name) {
-            let recipe = Recipe::ours(name)?;
-            let image = recipe.file.image.clone();
-            table.row(vec![
-                name.to_owned(),
-                "at first use".to_owned(),
-                image,
-                recipe.file.description.clone(),
-            ]);
+/// Makes templates one after another. One that fails does not keep the others from being made.
+async fn build_all(
+    context: &Context,
+    client: &Client,
+    names: &[String],
+    force: bool,
+) -> Result<(), Failure> {
+    // All recipes are read before the first is worked on: a wrong name should not come after minutes.
+    let recipes: Vec<Recipe> = names
+        .iter()
+        .map(|name| Recipe::named(name))
+        .collect::<Result<_, _>>()?;
+    let mut failed = Vec::new();
+    for recipe in &recipes {
+        let name = recipe.file.name.as_str();
+        match build::run(context, client, recipe, force).await {
+            Ok(view) => {
+                if !context.printed_as_json(&view)? {
+                    context.out.line(&view.name)?;
+                }
+            }
+            Err(failure) if recipes.len() == 1 || failure.is_interrupt() => return Err(failure),
+            Err(failure) => {
+                failure.report(context.json);
+                failed.push(name);
+            }
         }
     }
-    for line in table.lines(context.out.style) {
-        context.out.line(line)?;
+    if failed.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let (many, all, names) = (failed.len(), recipes.len(), failed.join(", "));
+    Err(Failure::new(format!(
+        "{many} of {all} templates were not made: {names}"
+    )))
+}
+
+fn path(name: &str) -> String {
+    format!("/v1/templates/{name}")
 }
 
 async fn save(context: &Context, client: &Client, arguments: SaveArguments) -> Result<(), Failure> {

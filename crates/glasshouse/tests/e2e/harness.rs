@@ -18,6 +18,11 @@ pub(crate) async fn server() -> anyhow::Result<TestServer> {
 
 /// The same with something in its environment.
 pub(crate) async fn server_with(env: &[(&str, &str)]) -> anyhow::Result<TestServer> {
+    TestServer::start(options(env).await?).await
+}
+
+/// What such a server is made with.
+pub(crate) async fn options(env: &[(&str, &str)]) -> anyhow::Result<ServerOptions> {
     ensure!(
         rustix::process::geteuid().is_root(),
         "native sandboxes need root: run the tests with sudo"
@@ -26,14 +31,12 @@ pub(crate) async fn server_with(env: &[(&str, &str)]) -> anyhow::Result<TestServ
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let images = Some(images().await?);
-    TestServer::start(ServerOptions {
+    Ok(ServerOptions {
         binary: binary(),
         runtime: "native",
-        images,
+        images: Some(images().await?),
         env,
     })
-    .await
 }
 
 /// The binary under test.

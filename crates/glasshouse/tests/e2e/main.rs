@@ -15,4 +15,5 @@ mod leftovers;
 mod restart;
 mod sealed;
 mod secrets;
+mod templates;
 mod way_out;
