@@ -1,20 +1,17 @@
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
-app = FastAPI(title="App")
-static = Path(__file__).parent / "static"
+app = FastAPI(title="Notes")
 
 
-class Item(BaseModel):
-    name: str = Field(min_length=1, max_length=80)
-    done: bool = False
+class Note(BaseModel):
+    text: str = Field(min_length=1, max_length=200)
 
 
-items: list[Item] = [Item(name="Say what this app should become"), Item(name="Look at /docs", done=True)]
+notes: list[Note] = [Note(text="The first of many")]
 
 
 @app.get("/api/health")
@@ -22,20 +19,16 @@ def health() -> dict[str, bool]:
     return {"ok": True}
 
 
-@app.get("/api/items")
-def list_items() -> list[Item]:
-    return items
+@app.get("/api/notes")
+def list_notes() -> list[Note]:
+    return notes
 
 
-@app.post("/api/items", status_code=201)
-def add_item(item: Item) -> Item:
-    items.append(item)
-    return item
+@app.post("/api/notes", status_code=201)
+def add_note(note: Note) -> Note:
+    notes.append(note)
+    return note
 
 
-@app.get("/", include_in_schema=False)
-def index() -> FileResponse:
-    return FileResponse(static / "index.html")
-
-
-app.mount("/static", StaticFiles(directory=static))
+# Last, as it answers whatever nothing above does.
+app.mount("/", StaticFiles(directory=Path(__file__).parent / "static", html=True))

@@ -2,7 +2,7 @@ import express from "express";
 
 const app = express();
 const port = process.env.PORT ?? 3000;
-const notes = [{ id: 1, text: "Say what this app should become" }];
+const notes = [{ text: "The first of many" }];
 
 app.use(express.json());
 app.use(express.static("public"));
@@ -14,7 +14,7 @@ app.get("/api/notes", (request, response) => response.json(notes));
 app.post("/api/notes", (request, response) => {
   const text = String(request.body?.text ?? "").trim();
   if (!text) return response.status(422).json({ error: "text is empty" });
-  const note = { id: notes.length + 1, text };
+  const note = { text };
   notes.push(note);
   response.status(201).json(note);
 });

@@ -8,33 +8,37 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Idea {
+struct Note {
     text: String,
 }
 
-type Ideas = Arc<Mutex<Vec<Idea>>>;
+type Notes = Arc<Mutex<Vec<Note>>>;
+
+const PAGE: &str = include_str!("../static/index.html");
+const STYLE: &str = include_str!("../static/style.css");
+const SCRIPT: &str = include_str!("../static/main.js");
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let port: u16 = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(3000);
-    let first = Idea { text: "Say what this app should become".to_owned() };
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok());
+    let notes = vec![Note { text: "The first of many".to_owned() }];
     let app = Router::new()
-        .route("/", get(async || Html(include_str!("../static/index.html"))))
-        .route("/style.css", get(async || ([(header::CONTENT_TYPE, "text/css")], include_str!("../static/style.css"))))
-        .route("/main.js", get(async || ([(header::CONTENT_TYPE, "text/javascript")], include_str!("../static/main.js"))))
+        .route("/", get(async || Html(PAGE)))
+        .route("/style.css", get(async || ([(header::CONTENT_TYPE, "text/css")], STYLE)))
+        .route("/main.js", get(async || ([(header::CONTENT_TYPE, "text/javascript")], SCRIPT)))
         .route("/api/health", get(async || Json(true)))
-        .route("/api/ideas", get(list).post(add))
-        .with_state(Ideas::new(Mutex::new(vec![first])));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("listening on port {port}");
+        .route("/api/notes", get(list).post(add))
+        .with_state(Notes::new(Mutex::new(notes)));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port.unwrap_or(3000))).await?;
+    println!("listening on {}", listener.local_addr()?);
     axum::serve(listener, app).await
 }
 
-async fn list(State(ideas): State<Ideas>) -> Json<Vec<Idea>> {
-    Json(ideas.lock().expect("no handler panics").clone())
+async fn list(State(notes): State<Notes>) -> Json<Vec<Note>> {
+    Json(notes.lock().expect("no handler panics").clone())
 }
 
-async fn add(State(ideas): State<Ideas>, Json(idea): Json<Idea>) -> (StatusCode, Json<Idea>) {
-    ideas.lock().expect("no handler panics").push(idea.clone());
-    (StatusCode::CREATED, Json(idea))
+async fn add(State(notes): State<Notes>, Json(note): Json<Note>) -> (StatusCode, Json<Note>) {
+    notes.lock().expect("no handler panics").push(note.clone());
+    (StatusCode::CREATED, Json(note))
 }

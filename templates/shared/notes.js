@@ -1,18 +1,18 @@
 const form = document.querySelector("form");
 const list = document.querySelector("ul");
 
-function show(idea) {
+function show(note) {
   const item = document.createElement("li");
-  item.textContent = idea.text;
+  item.textContent = note.text;
   list.append(item);
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const response = await fetch("/api/ideas", {
+  const response = await fetch("/api/notes", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ text: form.text.value }),
+    body: JSON.stringify({ text: form.elements.text.value }),
   });
   if (response.ok) {
     show(await response.json());
@@ -20,5 +20,5 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-const ideas = await fetch("/api/ideas");
-(await ideas.json()).forEach(show);
+const notes = await fetch("/api/notes");
+(await notes.json()).forEach(show);
