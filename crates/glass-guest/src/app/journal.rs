@@ -67,7 +67,11 @@ impl Journal {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         if self.newer.end > 0 && self.newer.end + line.len() as u64 > self.limit {
-            std::fs::rename(&self.path, older(&self.path))?;
+            match std::fs::rename(&self.path, older(&self.path)) {
+                // By the call before, which could not make the next one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                moved => moved?,
+            }
             let next = Segment::open(&self.path, self.limit, true)?;
             self.older = Some(std::mem::replace(&mut self.newer, next));
         }
@@ -258,6 +262,21 @@ mod tests {
         let lines = journal.read(1).lines;
         assert_eq!(lines[0].text, "whole line");
         assert_eq!((lines[1].at, lines[1].text.as_str()), (8, "next line"));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_made_once_is_made_the_next_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.log");
+        let mut journal = Journal::open(&path, 100).unwrap();
+        journal.append(1, 5, &"x".repeat(90)).unwrap();
+        // As it is after a rotation that came no further.
+        std::fs::rename(&path, older(&path)).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(journal.append(2, 5, &"y".repeat(90)).is_err());
+        std::fs::remove_dir(&path).unwrap();
+        journal.append(2, 5, &"y".repeat(90)).unwrap();
+        assert_eq!(numbers(&journal, 0), [1, 2]);
     }
 
     #[test]
