@@ -55,8 +55,8 @@ impl Events {
 
     /// Events from `from` on that are kept; with them the number to go on from.
     pub(super) fn read(&self, from: u64) -> (Vec<AppEvent>, u64) {
-        let journal = self.journal();
-        let Some(journal) = journal.as_ref() else {
+        let mut journal = self.journal();
+        let Some(journal) = journal.as_mut() else {
             return (Vec::new(), from);
         };
         let batch = journal.read(from);

@@ -1,11 +1,12 @@
 //! Numbered lines on disk, the last of them: two files, and when one is full it takes the place of the older one.
 //!
 //! A line is written by one call and ends with a line break, so a file that ends otherwise was cut by a crash, and the
-//! rest is cut off when it is opened. Where lines begin is known for some of them only: lines are many, and memory is
-//! what a sandbox at rest costs.
+//! rest is cut off when it is opened, for which only the end is read: a sandbox that wakes is waited for. Where lines
+//! begin is known for some of them only, and only once somebody reads: lines are many, and memory is what a sandbox at
+//! rest costs.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -79,8 +80,8 @@ impl Journal {
     }
 
     /// Lines from a number on, as many as one read finds.
-    pub(super) fn read(&self, from: u64) -> Batch {
-        if let Some(older) = &self.older {
+    pub(super) fn read(&mut self, from: u64) -> Batch {
+        if let Some(older) = &mut self.older {
             let batch = older.read(from);
             if !batch.lines.is_empty() {
                 return Batch {
@@ -104,8 +105,8 @@ struct Segment {
     end: u64,
     /// The number of its last line; 0 when there is none.
     last: u64,
-    /// Numbers of some lines, and where they begin.
-    marks: Vec<(u64, u64)>,
+    /// Numbers of some lines, and where they begin. None before the first read of what was there.
+    marks: Option<Vec<(u64, u64)>>,
 }
 
 impl Segment {
@@ -118,38 +119,77 @@ impl Segment {
             // Nothing but a file of ours, and nothing to wait for.
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(path)?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
-        let mut bytes = Vec::new();
-        (&file)
-            .take(limit + MAX_LINE as u64)
-            .read_to_end(&mut bytes)?;
         let mut segment = Self {
             file,
             end: 0,
             last: 0,
-            marks: Vec::new(),
+            marks: None,
         };
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match parse(line) {
-                Some(known) if known.number > segment.last => {
-                    segment.count(known.number, line.len());
-                }
-                Some(_) | None => break,
-            }
+        let length = metadata.len().min(limit + MAX_LINE as u64);
+        // Of the last line and one that was cut after it, whatever they are.
+        let tail = segment.bytes(length.saturating_sub(2 * MAX_LINE as u64), length)?;
+        if let Some((number, cut)) = last_line(&tail) {
+            segment.last = number;
+            segment.end = length - cut;
+        } else {
+            segment.count_all(length)?;
         }
-        segment.file.set_len(segment.end)?;
+        if segment.end < metadata.len() {
+            segment.file.set_len(segment.end)?;
+        }
         Ok(segment)
     }
 
+    fn bytes(&self, start: u64, end: u64) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(end - start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    }
+
+    /// Finds the lines of a file that does not end in one.
+    fn count_all(&mut self, length: u64) -> io::Result<()> {
+        self.marks = Some(Vec::new());
+        for line in self
+            .bytes(0, length)?
+            .split_inclusive(|byte| *byte == b'\n')
+        {
+            match number(line) {
+                Some(number) if number > self.last => self.count(number, line.len()),
+                Some(_) | None => break,
+            }
+        }
+        Ok(())
+    }
+
     fn count(&mut self, number: u64, length: usize) {
-        let is_far = |(_, at): &(u64, u64)| self.end - at >= STEP;
-        if self.marks.last().is_none_or(is_far) {
-            self.marks.push((number, self.end));
+        if let Some(marks) = &mut self.marks {
+            mark(marks, number, self.end);
         }
         self.last = number;
         self.end += length as u64;
+    }
+
+    /// Where lines begin.
+    fn marks(&mut self) -> io::Result<&[(u64, u64)]> {
+        if self.marks.is_none() {
+            let (mut marks, mut at) = (Vec::new(), 0);
+            for line in self
+                .bytes(0, self.end)?
+                .split_inclusive(|byte| *byte == b'\n')
+            {
+                if let Some(number) = number(line) {
+                    mark(&mut marks, number, at);
+                }
+                at += line.len() as u64;
+            }
+            self.marks = Some(marks);
+        }
+        Ok(self.marks.as_deref().unwrap_or_default())
     }
 
     fn append(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
@@ -162,52 +202,80 @@ impl Segment {
         Ok(())
     }
 
-    fn read(&self, from: u64) -> Batch {
-        let none = Batch {
+    fn read(&mut self, from: u64) -> Batch {
+        if self.last < from.max(1) {
+            return Batch {
+                lines: Vec::new(),
+                is_last: true,
+            };
+        }
+        // Somebody who may has cut it when it cannot be read: what is gone is gone.
+        self.find(from).unwrap_or(Batch {
             lines: Vec::new(),
             is_last: true,
-        };
-        if self.last < from.max(1) {
-            return none;
-        }
-        let after = self.marks.partition_point(|(number, _)| *number <= from);
-        let start = self.marks[after.saturating_sub(1)].1;
+        })
+    }
+
+    fn find(&mut self, from: u64) -> io::Result<Batch> {
+        let marks = self.marks()?;
+        let after = marks.partition_point(|(number, _)| *number <= from);
+        let start = marks.get(after.saturating_sub(1)).map_or(0, |mark| mark.1);
         let end = self.end.min(start + CHUNK);
-        let Ok(length) = usize::try_from(end - start) else {
-            return none;
-        };
-        let mut bytes = vec![0; length];
-        if self.file.read_exact_at(&mut bytes, start).is_err() {
-            // Somebody who may has cut it: what is gone is gone.
-            return none;
-        }
-        let lines: Vec<Line> = bytes
+        let bytes = self.bytes(start, end)?;
+        let lines = bytes
             .split_inclusive(|byte| *byte == b'\n')
-            .filter_map(parse)
-            .filter(|line| line.number >= from)
-            .collect();
-        Batch {
+            .filter(|line| number(line).is_some_and(|number| number >= from));
+        Ok(Batch {
             is_last: end == self.end,
-            lines,
-        }
+            lines: lines.filter_map(parse).collect(),
+        })
     }
 }
 
+/// Remembers where a line begins when the one before is far.
+fn mark(marks: &mut Vec<(u64, u64)>, number: u64, at: u64) {
+    let is_far = |(last, place): &(u64, u64)| *last < number && at - place >= STEP;
+    if marks.last().is_none_or(is_far) {
+        marks.push((number, at));
+    }
+}
+
+/// The number of the last whole line, and how many bytes come after it. None when it is no line of ours.
+fn last_line(bytes: &[u8]) -> Option<(u64, u64)> {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n')?;
+    let before = bytes[..end].iter().rposition(|byte| *byte == b'\n');
+    let line = &bytes[before.map_or(0, |before| before + 1)..=end];
+    let number = number(line).filter(|number| *number > 0)?;
+    Some((number, (bytes.len() - end - 1) as u64))
+}
+
+/// The number of a line that has all that a line has.
+fn number(line: &[u8]) -> Option<u64> {
+    let mut fields = line.strip_suffix(b"\n")?.splitn(3, |byte| *byte == b' ');
+    let number = field(fields.next()?)?;
+    field::<i64>(fields.next()?)?;
+    fields.next()?;
+    Some(number)
+}
+
 fn parse(line: &[u8]) -> Option<Line> {
-    let text = String::from_utf8_lossy(line.strip_suffix(b"\n")?);
-    let mut fields = text.splitn(3, ' ');
+    let mut fields = line.strip_suffix(b"\n")?.splitn(3, |byte| *byte == b' ');
     Some(Line {
-        number: fields.next()?.parse().ok()?,
-        at: fields.next()?.parse().ok()?,
-        text: fields.next()?.to_owned(),
+        number: field(fields.next()?)?,
+        at: field(fields.next()?)?,
+        text: String::from_utf8_lossy(fields.next()?).into_owned(),
     })
+}
+
+fn field<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn numbers(journal: &Journal, mut from: u64) -> Vec<u64> {
+    fn numbers(journal: &mut Journal, mut from: u64) -> Vec<u64> {
         let mut numbers = Vec::new();
         loop {
             let batch = journal.read(from);
@@ -236,7 +304,7 @@ mod tests {
             if reopened {
                 journal = Journal::open(&path, 256 << 10).unwrap();
             }
-            let kept = numbers(&journal, 0);
+            let kept = numbers(&mut journal, 0);
             assert!(kept[0] > 2, "old lines made room");
             assert!(kept.windows(2).all(|pair| pair[1] == pair[0] + 2));
             assert_eq!(kept.last(), Some(&80_000));
@@ -246,7 +314,7 @@ mod tests {
                     .copied()
                     .filter(|number| *number >= from)
                     .collect();
-                assert_eq!(numbers(&journal, from), wanted, "from {from}");
+                assert_eq!(numbers(&mut journal, from), wanted, "from {from}");
             }
         }
     }
@@ -265,6 +333,42 @@ mod tests {
     }
 
     #[test]
+    fn only_the_end_is_looked_at_before_somebody_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.log");
+        let text = "x".repeat(MAX_LINE / 2);
+        let lines: String = (1..=9).map(|n| format!("{n} 5 {text}\n")).collect();
+        std::fs::write(&path, format!("{lines}10 5 {text}")).unwrap();
+        let mut journal = Journal::open(&path, 1 << 20).unwrap();
+        assert_eq!(journal.last(), 9);
+        assert!(journal.newer.marks.is_none());
+        let size = || std::fs::metadata(&path).unwrap().len();
+        assert_eq!(size(), lines.len() as u64, "the torn line is gone");
+        journal.append(10, 5, "last").unwrap();
+        assert_eq!(numbers(&mut journal, 0), (1..=10).collect::<Vec<_>>());
+        assert_eq!(numbers(&mut journal, 8), [8, 9, 10]);
+        assert_eq!(journal.newer.marks.as_ref().unwrap().len(), 10);
+    }
+
+    #[test]
+    fn what_does_not_end_in_a_line_is_read_to_where_it_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.log");
+        for (text, kept) in [
+            ("1 5 a\n2 5 b\nnonsense\n", vec![1, 2]),
+            ("nonsense", vec![]),
+            ("1 5 a\n2\n", vec![1]),
+            ("", vec![]),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let mut journal = Journal::open(&path, 1 << 20).unwrap();
+            assert_eq!(numbers(&mut journal, 0), kept, "{text}");
+            journal.append(7, 5, "next").unwrap();
+            assert_eq!(numbers(&mut journal, 7), [7], "{text}");
+        }
+    }
+
+    #[test]
     fn a_file_that_could_not_be_made_once_is_made_the_next_time() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("web.log");
@@ -276,7 +380,7 @@ mod tests {
         assert!(journal.append(2, 5, &"y".repeat(90)).is_err());
         std::fs::remove_dir(&path).unwrap();
         journal.append(2, 5, &"y".repeat(90)).unwrap();
-        assert_eq!(numbers(&journal, 0), [1, 2]);
+        assert_eq!(numbers(&mut journal, 0), [1, 2]);
     }
 
     #[test]

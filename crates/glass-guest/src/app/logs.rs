@@ -139,12 +139,12 @@ impl Logs {
 
     /// Lines from `from` on that are kept, of `process` if given; with them the number to go on from.
     pub(super) fn read(&self, process: Option<&str>, from: u64) -> (Vec<AppLogLine>, u64) {
-        let state = self.state();
+        let mut state = self.state();
         // Nothing is told of what lies beyond what has been read of every process.
         let mut known = state.last;
         let mut lines = Vec::new();
-        for (name, log) in &state.processes {
-            let Some(journal) = &log.journal else {
+        for (name, log) in &mut state.processes {
+            let Some(journal) = &mut log.journal else {
                 continue;
             };
             if process.is_some_and(|process| process != name) {
