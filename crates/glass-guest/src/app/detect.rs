@@ -55,8 +55,6 @@ pub(super) struct Commands {
     pub(super) install: Option<String>,
     /// Runs before `web`.
     pub(super) build: Option<String>,
-    /// How it is built for production; told, and not run here.
-    pub(super) bundle: Option<String>,
     pub(super) web: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) health_path: Option<String>,
@@ -72,7 +70,6 @@ impl Commands {
             framework: None,
             install: None,
             build: None,
-            bundle: None,
             web: Some(web),
             port: None,
             health_path: None,
@@ -116,7 +113,6 @@ fn of_manifest(manifest: Manifest) -> Plan {
         framework: None,
         install: None,
         build: manifest.build.map(|build| build.command),
-        bundle: None,
         web,
         port,
         health_path,

@@ -120,18 +120,12 @@ pub(super) fn detect(text: &str, listing: &Listing) -> Option<Plan> {
     let has_schema = ["ts", "js", "mjs", "json"]
         .into_iter()
         .any(|ending| listing.contains_key(&format!("drizzle.config.{ending}")));
-    let build = match (package.script(&["build"]), recipe) {
-        (Some((script, _)), _) => Some(manager.run(script, "")),
-        (None, Some(recipe)) if !recipe.build.is_empty() => Some(manager.exec(recipe.build)),
-        (None, Some(_) | None) => None,
-    };
     Some(Plan::Commands(Commands {
         framework: Some(framework),
         install: install.then(|| manager.install().to_owned()),
         // The tables have to be there before the program that asks for them.
         build: (framework == "drizzle-sqlite" && has_schema)
             .then(|| manager.exec("drizzle-kit push")),
-        bundle: build,
         port,
         health_path: recipe.and_then(|recipe| recipe.health_path.map(str::to_owned)),
         ..Commands::new(AppKind::Node, command)

@@ -19,8 +19,6 @@ pub(super) struct Node {
     /// Where it listens when nobody can tell it. None when it heeds `PORT`.
     pub(super) usual_port: Option<u16>,
     pub(super) health_path: Option<&'static str>,
-    /// Its own command for production. Empty when there is nothing to build.
-    pub(super) build: &'static str,
 }
 
 const DEV: &[&str] = &["dev", "start"];
@@ -37,7 +35,6 @@ const NODE: Node = Node {
     scripts: DEV,
     usual_port: None,
     health_path: None,
-    build: "",
 };
 
 const fn vite(name: &'static str, packages: &'static [&'static [&'static str]]) -> Node {
@@ -47,7 +44,6 @@ const fn vite(name: &'static str, packages: &'static [&'static [&'static str]]) 
         command: "vite",
         flags: VITE,
         usual_port: Some(5173),
-        build: "vite build",
         ..NODE
     }
 }
@@ -58,7 +54,6 @@ pub(super) const NODES: &[Node] = &[
         packages: &[&["payload"], &["next"]],
         command: "next dev",
         flags: "--hostname 127.0.0.1 --port $PORT",
-        build: "next build",
         ..NODE
     },
     Node {
@@ -66,7 +61,6 @@ pub(super) const NODES: &[Node] = &[
         packages: &[&["next"]],
         command: "next dev",
         flags: "--hostname 127.0.0.1 --port $PORT",
-        build: "next build",
         ..NODE
     },
     Node {
@@ -74,7 +68,6 @@ pub(super) const NODES: &[Node] = &[
         packages: &[&["nuxt", "nuxt-nightly"]],
         command: "nuxt dev",
         flags: HOST_PORT,
-        build: "nuxt build",
         ..NODE
     },
     Node {
@@ -82,7 +75,6 @@ pub(super) const NODES: &[Node] = &[
         packages: &[&["@solidjs/start"]],
         command: "vinxi dev",
         flags: HOST_PORT,
-        build: "vinxi build",
         ..NODE
     },
     vite("sveltekit", &[&["@sveltejs/kit"]]),
@@ -100,7 +92,6 @@ pub(super) const NODES: &[Node] = &[
         command: "react-router dev",
         flags: HOST_PORT,
         usual_port: Some(5173),
-        build: "react-router build",
         ..NODE
     },
     Node {
@@ -109,7 +100,6 @@ pub(super) const NODES: &[Node] = &[
         command: "remix vite:dev",
         flags: HOST_PORT,
         usual_port: Some(5173),
-        build: "remix vite:build",
         ..NODE
     },
     vite(
@@ -127,7 +117,6 @@ pub(super) const NODES: &[Node] = &[
         command: "astro dev",
         flags: HOST_PORT,
         usual_port: Some(4321),
-        build: "astro build",
         ..NODE
     },
     Node {
@@ -136,7 +125,6 @@ pub(super) const NODES: &[Node] = &[
         command: "astro dev",
         flags: HOST_PORT,
         usual_port: Some(4321),
-        build: "astro build",
         ..NODE
     },
     Node {
@@ -146,7 +134,6 @@ pub(super) const NODES: &[Node] = &[
         flags: HOST_PORT,
         scripts: &["develop", "dev", "start"],
         usual_port: Some(8000),
-        build: "gatsby build",
         ..NODE
     },
     Node {
@@ -154,7 +141,6 @@ pub(super) const NODES: &[Node] = &[
         packages: &[&["@docusaurus/core"]],
         command: "docusaurus start",
         flags: "--host 127.0.0.1 --port $PORT --no-open",
-        build: "docusaurus build",
         ..NODE
     },
     Node {
@@ -164,7 +150,6 @@ pub(super) const NODES: &[Node] = &[
         flags: "--port=$PORT",
         scripts: &["dev", "start", "serve"],
         usual_port: Some(8080),
-        build: "eleventy",
         ..NODE
     },
     Node {
@@ -173,7 +158,6 @@ pub(super) const NODES: &[Node] = &[
         command: "slidev",
         flags: "--port $PORT --open false",
         usual_port: Some(3030),
-        build: "slidev build",
         ..NODE
     },
     Node {
@@ -183,7 +167,6 @@ pub(super) const NODES: &[Node] = &[
         flags: HOST_PORT,
         scripts: &["start", "dev"],
         usual_port: Some(4200),
-        build: "ng build",
         ..NODE
     },
     Node {
@@ -191,7 +174,6 @@ pub(super) const NODES: &[Node] = &[
         packages: &[&["@nestjs/core"]],
         command: "nest start --watch",
         scripts: &["start:dev", "dev", "start"],
-        build: "nest build",
         ..NODE
     },
     Node {
@@ -200,7 +182,6 @@ pub(super) const NODES: &[Node] = &[
         command: "strapi develop",
         scripts: &["develop", "dev", "start"],
         health_path: Some("/_health"),
-        build: "strapi build",
         ..NODE
     },
     Node {
@@ -259,7 +240,6 @@ pub(super) const NODES: &[Node] = &[
         flags: "--host 127.0.0.1 --port $PORT --ci",
         scripts: &["storybook"],
         usual_port: Some(6006),
-        build: "storybook build",
         ..NODE
     },
 ];
