@@ -111,6 +111,18 @@ async fn names_that_are_no_text_go_into_a_tar_and_not_into_a_zip() {
     fs::remove_file(&odd).unwrap();
     import(&guest, ".", "tar.gz", archive).await.unwrap();
     assert_eq!(fs::read(&odd).unwrap(), b"x");
+    fs::remove_file(&odd).unwrap();
+    symlink(
+        OsStr::from_bytes(b"no text \xff"),
+        guest.workspace().join("link"),
+    )
+    .unwrap();
+    let error = export(&guest, ".", "zip").await.unwrap_err().to_string();
+    assert!(
+        error.contains("link") && error.contains("tar.gz"),
+        "{error}"
+    );
+    export(&guest, ".", "tar.gz").await.unwrap();
 }
 
 #[tokio::test]

@@ -92,18 +92,25 @@ fn answer(directory: OwnedFd, format: Format) -> Reply {
     reply
 }
 
-/// Looks whether all names are text.
+/// Looks whether all names are text, and what links lead to.
 struct Names;
 
 impl Sink for Names {
-    fn add(&mut self, path: &[u8], _: &Stat, _: Item<'_>) -> io::Result<()> {
-        if std::str::from_utf8(path).is_ok() {
-            return Ok(());
+    fn add(&mut self, path: &[u8], _: &Stat, item: Item<'_>) -> io::Result<()> {
+        let refused = |what| {
+            let path = OsStr::from_bytes(path);
+            let reason = format!("{path:?} {what}, which a zip cannot hold; ask for tar.gz");
+            Err(io::Error::other(reason))
+        };
+        if std::str::from_utf8(path).is_err() {
+            return refused("has a name that is no text");
         }
-        Err(io::Error::other(format!(
-            "{:?} has a name that is no text, which a zip cannot hold; ask for tar.gz",
-            OsStr::from_bytes(path)
-        )))
+        match item {
+            Item::Symlink(target) if target.to_str().is_err() => {
+                refused("links to what is no text")
+            }
+            Item::Symlink(_) | Item::Directory | Item::File(..) => Ok(()),
+        }
     }
 }
 
