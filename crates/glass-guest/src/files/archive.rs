@@ -1,7 +1,8 @@
 //! A directory as one archive, out of the sandbox and into it: `GET /archive` and `PUT /archive`.
 //!
 //! The work is done on a thread that may block and that has the user's file system identity; bytes go through a channel
-//! of a few parts, so a slow reader or writer holds the work back and nothing piles up.
+//! of a few parts, so a slow reader or writer holds the work back and nothing piles up. A few are worked on at once: each
+//! holds one of the threads that all that touches files needs, for as long as whoever reads or writes it likes.
 
 mod export;
 mod extract;
@@ -17,6 +18,7 @@ use std::ffi::OsString;
 use glass_guest_protocol::connect::RpcError;
 use http::Request;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 
 use super::transfer::parameter;
 use crate::fault;
@@ -26,6 +28,8 @@ pub(crate) use import::write;
 
 /// How deep directories are held open.
 const DEPTH: usize = 500;
+/// How many archives are worked on at once; the others wait.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
 /// Names of directories that an import works in.
 const WORK: &str = ".glasshouse-import-";
 

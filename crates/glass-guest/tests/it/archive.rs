@@ -11,7 +11,8 @@ use std::path::Path;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::TryStreamExt as _;
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt as _, TryStreamExt as _};
 use glass_guest_protocol::connect::Code;
 use glass_guest_protocol::filesystem::Imported;
 use glass_runtime::GuestError;
@@ -123,6 +124,36 @@ async fn names_that_are_no_text_go_into_a_tar_and_not_into_a_zip() {
         "{error}"
     );
     export(&guest, ".", "tar.gz").await.unwrap();
+}
+
+#[tokio::test]
+async fn archives_that_nobody_reads_hold_up_other_archives_only() {
+    let guest = Guest::start().await;
+    let mut number = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        number.to_le_bytes()[0]
+    });
+    fs::write(
+        guest.workspace().join("noise"),
+        noise.take(8 << 20).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let mut exports: FuturesUnordered<_> = (0..40)
+        .map(|_| guest.client.read_archive(".", "tar.gz"))
+        .collect();
+    let mut stalled = Vec::new();
+    while stalled.len() < 4 {
+        stalled.push(exports.next().await.unwrap().unwrap());
+    }
+    tokio::select! {
+        entry = guest.client.stat("noise") => drop(entry.unwrap()),
+        _ = exports.next() => panic!("a fifth archive is worked on"),
+    }
+    stalled.pop();
+    stalled.push(exports.next().await.unwrap().unwrap());
 }
 
 #[tokio::test]

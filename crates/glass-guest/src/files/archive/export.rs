@@ -13,7 +13,7 @@ use hyper::body::{Frame, Incoming};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{DEPTH, Format, WORK, asked, pipe, tarball, zipped};
+use super::{AT_ONCE, DEPTH, Format, WORK, asked, pipe, tarball, zipped};
 use crate::fault;
 use crate::guest::Guest;
 use crate::identity::as_user;
@@ -35,7 +35,7 @@ pub(super) trait Sink {
 /// `GET /archive?path=&format=`.
 pub(crate) async fn read(guest: &Guest, request: Request<Incoming>) -> Reply {
     match open(guest, &request).await {
-        Ok((directory, format)) => answer(directory, format),
+        Ok((directory, format)) => answer(directory, format).await,
         Err(error) => reply::refuse(&error),
     }
 }
@@ -64,9 +64,11 @@ fn open_directory(place: &Place) -> Result<OwnedFd, RpcError> {
         })
 }
 
-fn answer(directory: OwnedFd, format: Format) -> Reply {
+async fn answer(directory: OwnedFd, format: Format) -> Reply {
     let (to, from) = tokio::sync::mpsc::channel(pipe::DEPTH);
+    let turn = AT_ONCE.acquire().await;
     tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let outlet = pipe::Outlet::new(to.clone());
         let written = match format {
             Format::TarGz => tarball::write(&directory, outlet),

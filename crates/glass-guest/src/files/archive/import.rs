@@ -19,7 +19,7 @@ use super::extract::Extract;
 use super::limits::Limits;
 use super::merge::merge;
 use super::pipe::{self, Inlet};
-use super::{Format, WORK, asked, tarball, zipped};
+use super::{AT_ONCE, Format, WORK, asked, tarball, zipped};
 use crate::fault;
 use crate::guest::Guest;
 use crate::identity::as_user;
@@ -51,7 +51,14 @@ async fn store(guest: &Guest, request: Request<Incoming>) -> Result<Imported, Rp
     };
     let place = guest.core.root.place(path)?;
     let (to, from) = tokio::sync::mpsc::channel(pipe::DEPTH);
-    let work = as_user(move || import(&place, format, Inlet::new(from)));
+    let work = async {
+        let turn = AT_ONCE.acquire().await;
+        as_user(move || {
+            let _turn = turn;
+            import(&place, format, Inlet::new(from))
+        })
+        .await
+    };
     let feed = async {
         while let Some(part) = body.next().await {
             let part = part.map_err(|error| io::Error::other(format!("the upload broke: {error}")));
