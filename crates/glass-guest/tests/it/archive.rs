@@ -502,6 +502,31 @@ async fn hostile_zips_are_refused_by_entry_and_reason() {
         &["the zip"],
     )
     .await;
+    // A list of nothing but entries, which would be read into memory before any of them is looked at.
+    let entries = 500_001_u32;
+    let mut many = [b"PK\x01\x02".as_slice(), &[0; 42]]
+        .concat()
+        .repeat(usize::try_from(entries).unwrap());
+    let length = many.len() as u64;
+    many.extend(b"PK\x06\x06");
+    many.extend(44_u64.to_le_bytes());
+    many.extend([0; 12]);
+    for number in [entries.into(), entries.into(), length, 0] {
+        many.extend(number.to_le_bytes());
+    }
+    many.extend(b"PK\x06\x07\0\0\0\0");
+    many.extend(length.to_le_bytes());
+    many.extend([1, 0, 0, 0]);
+    many.extend(b"PK\x05\x06\0\0\0\0");
+    many.extend([0xff; 12]);
+    many.extend([0; 2]);
+    is_refused(
+        &guest,
+        "zip",
+        many,
+        &["the zip", "more than 500000 entries"],
+    )
+    .await;
     let broken = replaced(
         zipped(&|zip| {
             zip.start_file(

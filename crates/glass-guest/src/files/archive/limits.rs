@@ -10,7 +10,7 @@ use glass_guest_protocol::connect::RpcError;
 use crate::fault;
 
 /// Entries in one archive.
-const ENTRIES: u64 = 500_000;
+pub(super) const ENTRIES: u64 = 500_000;
 /// An archive of so many bytes may always unpack to this much.
 const FREE: u64 = 64 << 20;
 /// Beyond that, a byte of the archive may become so many. What people pack becomes three to thirty.

@@ -2,7 +2,9 @@
 //!
 //! A zip says at its end what is in it: modes, links and real sizes stand nowhere else, and what stands before each file
 //! may say something different. So it has to be whole before it can be judged. The file is on the sandbox's own disk and
-//! within its limit, and memory stays small.
+//! within its limit, and memory stays small: its directory, which is held in memory, is measured before it is read.
+
+mod directory;
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -10,13 +12,15 @@ use std::os::fd::OwnedFd;
 
 use glass_guest_protocol::connect::RpcError;
 use rustix::fs::{Mode, OFlags, Stat};
+use zip::read::{ArchiveOffset, Config};
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::export::{Item, Sink, exactly, walk};
 use super::extract::{Extract, failed};
-use super::limits::refused;
+use super::limits::{ENTRIES, refused};
 use super::pipe::{Inlet, Outlet};
+use directory::Metered;
 
 /// The bits of a mode that say what a file is.
 const KIND: u32 = 0o170_000;
@@ -101,7 +105,20 @@ pub(super) fn read(
     extract: &mut Extract,
 ) -> Result<(), RpcError> {
     let file = spool(&mut inlet, work).map_err(|error| failed(WHOLE, &error))?;
-    let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| refused(WHOLE, error))?;
+    let entries = directory::entries(&file).map_err(|error| failed(WHOLE, &error))?;
+    if entries > ENTRIES {
+        return Err(refused(
+            WHOLE,
+            format!("it has more than {ENTRIES} entries"),
+        ));
+    }
+    // What stands before a zip is not looked for, as all of it would have to be searched.
+    let config = Config {
+        archive_offset: ArchiveOffset::Known(0),
+    };
+    let (reader, meter) = Metered::new(BufReader::new(file));
+    let mut zip = ZipArchive::with_config(config, reader).map_err(|error| refused(WHOLE, error))?;
+    meter.open();
     if zip.has_duplicate_names() {
         return Err(refused(WHOLE, "it has a name twice"));
     }
