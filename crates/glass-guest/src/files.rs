@@ -1,6 +1,7 @@
 //! Files: `filesystem.Filesystem` and HTTP `/files`.
 
 pub(crate) mod archive;
+mod calendar;
 mod entry;
 mod multipart;
 pub(crate) mod service;

@@ -8,6 +8,7 @@ use glass_guest_protocol::connect::RpcError;
 use glass_guest_protocol::filesystem::{Entry, FileType};
 use rustix::fs::{AtFlags, Dir, OFlags, Stat};
 
+use super::calendar::Date;
 use crate::fault;
 use crate::identity::name_in;
 use crate::paths::Place;
@@ -98,26 +99,16 @@ fn permissions(kind: rustix::fs::FileType, mode: u32) -> String {
     std::iter::once(first).chain(bits).collect()
 }
 
-/// Seconds since 1970 as a date, by the calendar's own rules.
+/// Seconds since 1970 as a date.
 pub(super) fn rfc3339(seconds: i64, nanoseconds: u32) -> String {
-    let days = seconds.div_euclid(86_400);
-    let second = seconds.rem_euclid(86_400);
-    // Years are counted from March, so that the day that leaps is the last; an era is 400 years.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let Date {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = Date::of(seconds);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
 }
 

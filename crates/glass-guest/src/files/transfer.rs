@@ -144,7 +144,7 @@ where
 }
 
 /// Reads the rest of a refused upload, within bounds: a sender whose connection closes in the middle does not hear why.
-async fn drain<S, E>(body: &mut S)
+pub(super) async fn drain<S, E>(body: &mut S)
 where
     S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
 {

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use glass_guest_protocol::connect::RpcError;
 use glass_guest_protocol::filesystem::Imported;
@@ -15,6 +14,7 @@ use hyper::body::Incoming;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::super::transfer::drain;
 use super::extract::Extract;
 use super::limits::Limits;
 use super::merge::merge;
@@ -25,9 +25,6 @@ use crate::guest::Guest;
 use crate::identity::as_user;
 use crate::paths::{self, Place};
 use crate::reply::{self, Reply};
-
-/// How much of a refused archive is read, so that its sender hears why.
-const DRAIN: usize = 256 << 20;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -75,19 +72,6 @@ async fn store(guest: &Guest, request: Request<Incoming>) -> Result<Imported, Rp
         drop(to);
     };
     tokio::join!(work, feed).0
-}
-
-async fn drain<S, E>(body: &mut S)
-where
-    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-{
-    let mut left = DRAIN;
-    while let Some(Ok(part)) = body.next().await {
-        match left.checked_sub(part.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }
 
 fn import(place: &Place, format: Format, inlet: Inlet) -> Result<Imported, RpcError> {

@@ -16,6 +16,7 @@ use zip::read::{ArchiveOffset, Config};
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use super::super::calendar::Date;
 use super::export::{Item, Sink, exactly, walk};
 use super::extract::{Extract, failed};
 use super::limits::{ENTRIES, refused};
@@ -71,29 +72,15 @@ impl Sink for Zip {
 
 /// A time as MS-DOS had it, between 1980 and 2107.
 fn date(seconds: i64) -> DateTime {
-    let (day, second) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
-    // Civil date from days since 1970, after Howard Hinnant.
-    let shifted = day + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let date = Date::of(seconds);
     let small = |number: i64| u8::try_from(number).unwrap_or(0);
     DateTime::from_date_and_time(
-        u16::try_from(year).unwrap_or(1980),
-        small(month),
-        small(day),
-        small(second / 3600),
-        small(second / 60 % 60),
-        small(second % 60),
+        u16::try_from(date.year).unwrap_or(1980),
+        small(date.month),
+        small(date.day),
+        small(date.hour),
+        small(date.minute),
+        small(date.second),
     )
     .unwrap_or_default()
 }
