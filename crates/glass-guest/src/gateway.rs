@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::carry;
 use crate::net::Net;
+use crate::socket::Socket;
 use crate::startup::StartError;
 
 /// A server that restarts is back by then.
@@ -36,14 +37,14 @@ pub(crate) async fn serve(listener: TcpListener, net: Arc<Net>) -> Infallible {
     .await
 }
 
-async fn splice(mut client: TcpStream, net: &Net) {
+async fn splice(client: TcpStream, net: &Net) {
     let _ = client.set_nodelay(true);
-    let Some(mut gateway) = connect(&client, net.socket()).await else {
+    let Some(gateway) = connect(&client, net.socket()).await else {
         return;
     };
     let ends = (client.peer_addr(), client.local_addr());
-    let (mut from_client, mut to_client) = client.split();
-    let (mut from_gateway, mut to_gateway) = gateway.split();
+    let (mut from_client, mut to_client) = tokio::io::split(Socket(client));
+    let (mut from_gateway, mut to_gateway) = tokio::io::split(Socket(gateway));
     let out = async {
         tokio::io::copy(&mut from_client, &mut to_gateway).await?;
         to_gateway.shutdown().await

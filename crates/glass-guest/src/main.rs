@@ -19,6 +19,7 @@ mod process;
 mod reaper;
 mod reply;
 mod server;
+mod socket;
 mod startup;
 mod tree;
 mod tunnel;

@@ -149,9 +149,29 @@ impl Root {
             match rustix::fs::openat2(&self.directory, relative, flags, mode, resolve) {
                 // Something was renamed while the kernel looked; it asks to look again.
                 Err(Errno::AGAIN) => {}
+                // gVisor does not have it.
+                Err(Errno::NOSYS) => return self.open_by_step(relative, flags, mode),
                 result => return Ok(result?),
             }
         }
+    }
+
+    /// Opens name by name from the root on, where the kernel cannot be told to stay beneath it. No link is followed.
+    fn open_by_step(&self, relative: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW;
+        let mut at = self.directory.try_clone()?;
+        let mut names = relative.components().peekable();
+        while let Some(name) = names.next() {
+            if !matches!(name, Component::Normal(_) | Component::CurDir) {
+                return Err(Errno::XDEV.into());
+            }
+            if names.peek().is_none() {
+                return Ok(rustix::fs::openat(&at, name.as_os_str(), flags, mode)?);
+            }
+            let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            at = rustix::fs::openat(&at, name.as_os_str(), step, Mode::empty())?;
+        }
+        Ok(rustix::fs::openat(&at, ".", flags, mode)?)
     }
 }
 
@@ -322,6 +342,25 @@ fn clear(top: &OwnedFd, directory: &OwnedFd, depth: u32, moved: &mut u64) -> io:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_walk_by_steps_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("site/css");
+        std::fs::create_dir_all(&inside).unwrap();
+        std::fs::write(inside.join("a.css"), "a").unwrap();
+        std::fs::write(dir.path().join("secret"), "s").unwrap();
+        std::os::unix::fs::symlink("../../secret", inside.join("out")).unwrap();
+        std::os::unix::fs::symlink("..", dir.path().join("site/up")).unwrap();
+        let root = Root::beneath(&dir.path().join("site")).unwrap();
+        let open = |path: &str| root.open_by_step(Path::new(path), OFlags::RDONLY, Mode::empty());
+        for path in ["css/a.css", "./css/a.css", "css", "."] {
+            open(path).unwrap();
+        }
+        for path in ["css/out", "up/secret", "../secret", "/etc/passwd"] {
+            assert!(open(path).is_err(), "{path}");
+        }
+    }
 
     fn root(confined: bool) -> Root {
         let base = if confined { "/tmp/h" } else { "/" };

@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 
 use crate::guest::Guest;
 use crate::reply::{self, Reply};
+use crate::socket::Socket;
 use crate::startup::{self, StartError};
 use crate::{agent, app, fault, files, ports, process, tunnel};
 
@@ -60,7 +61,7 @@ pub(crate) async fn serve(listener: UnixListener, guest: Guest) -> Infallible {
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(60))
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(Socket(stream)), service)
                 .with_upgrades()
                 .await;
         });

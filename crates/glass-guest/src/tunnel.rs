@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::fault;
 use crate::reply::{self, Reply};
+use crate::socket::Socket;
 
 /// Answers a request for a tunnel. Its bytes flow until one side ends.
 pub(crate) async fn open(mut request: Request<Incoming>) -> Reply {
@@ -56,9 +57,10 @@ async fn dial(port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn splice(upgrade: OnUpgrade, mut stream: TcpStream) {
+async fn splice(upgrade: OnUpgrade, stream: TcpStream) {
     // A host that went away before the upgrade, or either side's end, is an ordinary end of a connection.
     if let Ok(upgraded) = upgrade.await {
-        let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut stream).await;
+        let (mut host, mut app) = (TokioIo::new(upgraded), Socket(stream));
+        let _ = tokio::io::copy_bidirectional(&mut host, &mut app).await;
     }
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{App, now};
+use crate::socket::Socket;
 
 /// How often one that is starting is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -117,9 +118,10 @@ fn judge(status: u16, is_named: bool) -> Option<String> {
 }
 
 async fn request(port: u16, path: &str) -> Result<u16, String> {
-    let mut stream = connect(port)
+    let stream = connect(port)
         .await
         .ok_or_else(|| format!("nothing listens on port {port}"))?;
+    let mut stream = Socket(stream);
     let ask = async {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: */*\r\nUser-Agent: glasshouse-health\r\nConnection: close\r\n\r\n"
