@@ -27,12 +27,7 @@ const ROOT: CapabilitySet = CapabilitySet::CHOWN
 
 /// No core dumps; open files as many as given, as far as the host allows.
 pub(crate) fn limit_resources(open_files: u32) -> io::Result<()> {
-    // One byte, not none: the kernel takes no limit for a program of the host to which it would hand a dump, but this.
-    let none = Rlimit {
-        current: Some(1),
-        maximum: Some(1),
-    };
-    rustix::process::setrlimit(Resource::Core, none)?;
+    forbid_core_dumps()?;
     let wanted = u64::from(open_files);
     let most = rustix::process::getrlimit(Resource::Nofile).maximum;
     // Root may raise its own limit, up to one of the kernel; a server that is less than that keeps to what it has.
@@ -41,6 +36,15 @@ pub(crate) fn limit_resources(open_files: u32) -> io::Result<()> {
         other => other?,
     }
     Ok(())
+}
+
+pub(crate) fn forbid_core_dumps() -> Result<(), Errno> {
+    // One byte, not none: the kernel takes no limit for a program of the host to which it would hand a dump, but this.
+    let none = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
+    };
+    rustix::process::setrlimit(Resource::Core, none)
 }
 
 fn limit_files(most: u64) -> Result<(), Errno> {

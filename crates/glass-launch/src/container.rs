@@ -13,6 +13,7 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::confine;
 use crate::failure::{Failure, Step};
+use crate::gvisor;
 use crate::launch::{Given, LEFT_ALONE, high};
 use crate::mounts;
 use crate::sys;
@@ -48,6 +49,8 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
     if spec.bare {
         mounts::make_bare_root(spec)?;
         steps.done("bare root");
+    } else if let Some(runsc) = &spec.gvisor {
+        mounts::make_gvisor_root(spec, runsc, given.users.as_fd(), steps)?;
     } else {
         mounts::make_root(spec, given.users.as_fd(), way_out.is_some(), steps)?;
     }
@@ -62,6 +65,11 @@ fn become_guest(spec: &LaunchSpec, mut given: Given) -> Result<Infallible, Failu
     rustix::stdio::dup2_stdin(&given.nothing).step("redirect standard input")?;
     rustix::stdio::dup2_stdout(&given.log).step("redirect standard output")?;
     rustix::stdio::dup2_stderr(&given.log).step("redirect standard error")?;
+    if spec.gvisor.is_some() {
+        let text = steps.to_text();
+        (&given.parent).write_all(&text).step("tell what it took")?;
+        return gvisor::run(spec);
+    }
     let mut sockets = vec![given.listener.as_fd()];
     if let Some((_, way_out)) = &way_out {
         sockets.extend(way_out.iter().map(AsFd::as_fd));

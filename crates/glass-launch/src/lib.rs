@@ -12,7 +12,7 @@ mod tree;
 pub use clone::clone_file;
 pub use keep::{KeepReport, KeepSpec, STILL_FILE, keep, thaw_left};
 pub use spec::{
-    Disk, INIT_FILE, InitRecord, LOCK_FILE, LOG_FILE, LaunchReport, LaunchSpec, SOCKET_FILE,
-    StepTime,
+    Disk, GVISOR_FLAGS, GVISOR_SOCKETS, INIT_FILE, InitRecord, LOCK_FILE, LOG_FILE, LaunchReport,
+    LaunchSpec, SOCKET_FILE, StepTime,
 };
 pub use tree::remove_tree;

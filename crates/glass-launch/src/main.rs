@@ -15,6 +15,7 @@ mod confine;
 mod container;
 mod disk;
 mod failure;
+mod gvisor;
 mod keeper;
 mod launch;
 mod mounts;

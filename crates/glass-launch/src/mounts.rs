@@ -30,6 +30,7 @@ use rustix::mount::{
 
 use crate::disk;
 use crate::failure::{Failure, Step};
+use crate::gvisor;
 use crate::seed;
 use crate::skeleton;
 use crate::spare;
@@ -129,6 +130,39 @@ pub(crate) fn begin_root(
     steps.done("mount overlay, keep spare inodes");
     seed::seed_home().step("seed the home")?;
     steps.done("seed the home");
+    Ok(())
+}
+
+/// Makes the tree in which `runsc` works, and moves into it. It holds what the sandbox is given, `runsc` itself and what
+/// that needs; the sandbox's own root is a directory of it. Nothing else of the host is there, to be seen or to be kept
+/// mounted.
+pub(crate) fn make_gvisor_root(
+    spec: &LaunchSpec,
+    runsc: &Path,
+    users: BorrowedFd<'_>,
+    steps: &mut Steps,
+) -> Result<(), Failure> {
+    begin_root(spec, users, false, steps)?;
+    for name in ["bundle", "state", "gateway", "guest", "proc", "dev", "tmp"] {
+        make_dir(Path::new(name), 0o755).step("make the scratch tree")?;
+    }
+    for name in ["program", "runsc"] {
+        fs::write(name, "").step("make the scratch tree")?;
+    }
+    for (source, target) in [
+        (spec.dir.join("gateway").as_path(), "gateway"),
+        (spec.dir.join("guest").as_path(), "guest"),
+        (spec.guest.as_path(), "program"),
+        (runsc, "runsc"),
+    ] {
+        bind(source, Path::new(target)).step("mount what the sandbox is given")?;
+    }
+    rustix::mount::mount("proc", "proc", "proc", INERT, None).step("mount /proc")?;
+    mount_dev(Path::new("."), spec.uid_base).step("mount /dev")?;
+    gvisor::describe(spec)?;
+    steps.done("tree for gVisor");
+    pivot(Path::new("."))?;
+    steps.done("pivot_root");
     Ok(())
 }
 

@@ -15,6 +15,20 @@ pub const LOCK_FILE: &str = "lock";
 /// Name of the file in the sandbox's directory that tells which process its init is.
 pub const INIT_FILE: &str = "init.json";
 
+/// Where a guest under gVisor binds its socket; on the host that is `guest/` in the sandbox's directory.
+pub const GVISOR_SOCKETS: &str = "/run/guest";
+/// How `runsc` is run.
+///
+/// It has no network but a loopback of its own, and no control group but those it was born in. Unix sockets in the
+/// directories that the sandbox is given are the host's. What is written reaches the disk, and not a layer in memory.
+pub const GVISOR_FLAGS: [&str; 5] = [
+    "--network=none",
+    "--ignore-cgroups",
+    "--host-uds=all",
+    "--overlay2=none",
+    "--file-access-mounts=shared",
+];
+
 /// One container to start, as JSON on the launcher's standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchSpec {
@@ -43,6 +57,8 @@ pub struct LaunchSpec {
     /// The variable that tells the guest of the sockets of its way out, see [`LaunchSpec::sockets`]. Programs that know
     /// of no proxy have no way out without it.
     pub way_out: Option<String>,
+    /// The program `runsc`, where gVisor is to answer the system calls.
+    pub gvisor: Option<PathBuf>,
     /// Leaves out all but namespaces and the root: the floor that starting a sandbox is measured against.
     pub bare: bool,
 }

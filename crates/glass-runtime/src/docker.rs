@@ -11,7 +11,6 @@ mod daemon;
 mod files;
 mod host;
 mod image;
-mod ready;
 mod seccomp;
 mod skeleton;
 

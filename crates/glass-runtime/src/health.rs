@@ -20,6 +20,16 @@ const TAIL: usize = 2000;
 pub(crate) async fn answered(id: &SandboxId, dir: &Path, init: &Init) -> Result<(), RuntimeError> {
     // The socket was listening before the guest was executed, so one request is enough: it waits there.
     let answer = async { probe(socket::connect(dir, SOCKET_FILE).await?).await };
+    first_of(id, dir, init, answer).await
+}
+
+/// Waits for an answer, as long as there can be one.
+pub(crate) async fn first_of(
+    id: &SandboxId,
+    dir: &Path,
+    init: &Init,
+    answer: impl Future<Output = io::Result<()>>,
+) -> Result<(), RuntimeError> {
     let failed = |reason: String| {
         let log = log_tail(dir);
         RuntimeError::Step {

@@ -12,6 +12,8 @@ mod locks;
 pub mod native;
 mod process;
 mod programs;
+#[cfg(target_os = "linux")]
+mod ready;
 pub mod sim;
 mod socket;
 mod tunnel;
@@ -285,10 +287,7 @@ pub trait Runtime: Send + Sync + Debug {
                     self.name()
                 ),
             }),
-            Isolation::MicroVm => Err(RuntimeError::Unsupported {
-                what: format!("the isolation tier {isolation}"),
-                remedy: "there is no backend for it yet; ask for another tier".to_owned(),
-            }),
+            Isolation::MicroVm => Err(no_microvm()),
         }
     }
 
@@ -304,5 +303,13 @@ pub trait Runtime: Send + Sync + Debug {
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
         let _ = id;
         Ok(None)
+    }
+}
+
+/// The tier that no runtime has.
+fn no_microvm() -> RuntimeError {
+    RuntimeError::Unsupported {
+        what: format!("the isolation tier {}", Isolation::MicroVm),
+        remedy: "there is no backend for it yet; ask for another tier".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ mod cgroup;
 mod check;
 mod disk;
 mod floor;
+mod gvisor;
 mod launch;
 mod network;
 mod pool;
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use glass_launch::{SOCKET_FILE, STILL_FILE, remove_tree};
-use glass_types::SandboxId;
+use glass_types::{Isolation, SandboxId};
 use rustix::process::Signal;
 
 pub use check::{Check, check, obstacle};
@@ -39,10 +40,11 @@ use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
     Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
-    Stats, health, socket, step,
+    Stats, health, no_microvm, ready, socket, step, tunnel,
 };
 use cgroup::{Group, Hierarchy};
 use disk::Disks;
+use gvisor::Gvisor;
 use network::SocketMaker;
 use sandbox::{Record, SandboxDir};
 use timings::Timings;
@@ -66,6 +68,7 @@ pub struct NativeRuntime {
     sockets: SocketMaker,
     /// One disk is prepared at a time, for many may want the same.
     preparing: tokio::sync::Mutex<()>,
+    gvisor: Gvisor,
     /// One operation at a time on each sandbox.
     locks: Locks,
     /// Inits that were seen alive. The directories know them too; this saves reading them for each connection.
@@ -106,6 +109,7 @@ impl NativeRuntime {
             programs: Programs::write(&state_dir, &filters)?,
             hierarchy,
             users: Users::new(&state_dir),
+            gvisor: Gvisor::default(),
             disks: Disks::open(&state_dir)?,
             sockets: SocketMaker::spawn().map_err(|source| RuntimeError::Io {
                 path: state_dir.clone(),
@@ -150,6 +154,7 @@ impl NativeRuntime {
 
     async fn create_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
         self.supports(spec.isolation)?;
+        gvisor::check(spec)?;
         let mut timings = Timings::begin();
         let dir = self.dir(&spec.id);
         if dir.record()?.is_some() {
@@ -259,6 +264,7 @@ impl NativeRuntime {
 
     async fn start_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
         self.supports(spec.isolation)?;
+        gvisor::check(spec)?;
         let mut timings = Timings::begin();
         let dir = self.existing(&spec.id)?;
         if self.init(&spec.id, &dir)?.is_none() {
@@ -269,7 +275,12 @@ impl NativeRuntime {
         }
         let (dir, init) = self.running(&spec.id)?;
         timings.done("find init");
-        health::answered(&spec.id, &dir.path, &init).await?;
+        match gvisor::sockets(&dir) {
+            Some(sockets) => {
+                health::first_of(&spec.id, &dir.path, &init, ready::answered(&sockets)).await?;
+            }
+            None => health::answered(&spec.id, &dir.path, &init).await?,
+        }
         timings.done("guest starts and answers");
         Ok(timings.finish(&spec.id))
     }
@@ -386,6 +397,14 @@ where
 impl Runtime for NativeRuntime {
     fn name(&self) -> &'static str {
         "native"
+    }
+
+    fn supports(&self, isolation: Isolation) -> Result<(), RuntimeError> {
+        match isolation {
+            Isolation::Container => Ok(()),
+            Isolation::Gvisor => self.gvisor.program().map(drop),
+            Isolation::MicroVm => Err(no_microvm()),
+        }
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
@@ -520,7 +539,11 @@ impl Runtime for NativeRuntime {
     }
 
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
-        let (_, init) = self.running(id)?;
+        let (dir, init) = self.running(id)?;
+        if gvisor::sockets(&dir).is_some() {
+            // Its network is gVisor's own, which no socket of the host can enter.
+            return tunnel(self.guest(id).await?, id, port).await;
+        }
         let failed = "connect to a port";
         let namespace = match File::open(format!("/proc/{}/ns/net", init.pid)) {
             Ok(namespace) => namespace,
@@ -548,7 +571,8 @@ impl Runtime for NativeRuntime {
 
     async fn guest(&self, id: &SandboxId) -> Result<BoxStream, RuntimeError> {
         let (dir, _) = self.running(id)?;
-        match socket::connect(&dir.path, SOCKET_FILE).await {
+        let sockets = gvisor::sockets(&dir).unwrap_or(dir.path);
+        match socket::connect(&sockets, SOCKET_FILE).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 Err(RuntimeError::NotRunning(id.clone()))

@@ -5,6 +5,7 @@
 pub mod browser;
 #[cfg(target_os = "linux")]
 mod dockerd;
+mod gvisor;
 mod image;
 mod recorder;
 mod server;
@@ -12,6 +13,7 @@ mod server;
 pub use browser::Browser;
 #[cfg(target_os = "linux")]
 pub use dockerd::Dockerd;
+pub use gvisor::lacks_runsc;
 pub use image::{base_image, cache};
 pub use recorder::{Recorded, Recorder};
 pub use server::{CliOutput, ServerOptions, TestServer, artefact};

@@ -19,9 +19,9 @@ use glass_types::{RootMode, SandboxId};
 use super::files::{Record, SandboxDir};
 use super::host::DockerHost;
 use super::image::Images;
-use super::{SANDBOX_LABEL, STATE_LABEL, container, is_status, ready};
+use super::{SANDBOX_LABEL, STATE_LABEL, container, is_status};
 use crate::programs::Programs;
-use crate::{Activity, RuntimeError, SandboxSpec, SandboxStatus, Stats, step};
+use crate::{Activity, RuntimeError, SandboxSpec, SandboxStatus, Stats, ready, step};
 
 /// A guest that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);

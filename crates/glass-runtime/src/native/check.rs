@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::FsOpenFlags;
 
 use super::cgroup::Hierarchy;
-use super::{disk, pool};
+use super::{disk, gvisor, pool};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub fn check(state_dir: &Path) -> Vec<Check> {
         loops(),
         sharing(state_dir),
         way_out(),
+        gvisor_tier(),
         space(state_dir),
     ]
 }
@@ -248,6 +249,20 @@ fn way_out() -> Check {
     Check {
         needed: false,
         ..of("way out", found, remedy)
+    }
+}
+
+fn gvisor_tier() -> Check {
+    let found = match gvisor::probe() {
+        Ok(runsc) => Ok(format!(
+            "{} runs sandboxes that ask for it",
+            runsc.display()
+        )),
+        Err(problem) => Err(format!("{problem}: sandboxes that ask for it are refused")),
+    };
+    Check {
+        needed: false,
+        ..of("tier gvisor", found, gvisor::REMEDY.trim_end_matches(','))
     }
 }
 

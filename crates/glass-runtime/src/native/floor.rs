@@ -59,6 +59,7 @@ impl NativeRuntime {
             cgroups: vec![],
             env: guest_env(&config),
             writable_root: false,
+            gvisor: None,
             open_files: 1024,
             way_out: None,
             bare: true,

@@ -1,17 +1,17 @@
 //! Starts a container through the launcher and waits until its guest answers.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use glass_guest_protocol::{DEV_UID, GuestConfig, HOME, Listen, RunAs, WORKSPACE};
-use glass_launch::{Disk, LaunchReport, LaunchSpec, StepTime};
-use glass_types::RootMode;
+use glass_launch::{Disk, GVISOR_SOCKETS, LaunchReport, LaunchSpec, SOCKET_FILE, StepTime};
+use glass_types::{Isolation, RootMode};
 use tokio::io::AsyncWriteExt;
 
-use super::NativeRuntime;
 use super::sandbox::SandboxDir;
 use super::timings::Timings;
+use super::{NativeRuntime, gvisor};
 use crate::{RuntimeError, SandboxSpec, step};
 
 impl NativeRuntime {
@@ -42,8 +42,9 @@ impl NativeRuntime {
         timings.done("look for the last container");
         let group = self.group(id);
         let cgroups = group
-            .make(&spec.limits)
+            .make(&gvisor::limits(spec))
             .map_err(step(id, "make the control groups"))?;
+        gvisor::prepare(dir, spec.isolation, record.uid_base)?;
         let launch = LaunchSpec {
             id: id.to_string(),
             dir: dir.path.clone(),
@@ -55,8 +56,13 @@ impl NativeRuntime {
             cgroups,
             env: guest_env(&guest_config(spec)),
             writable_root: spec.root == RootMode::Writable,
+            gvisor: match spec.isolation {
+                Isolation::Gvisor => Some(self.gvisor.program()?.to_owned()),
+                Isolation::Container | Isolation::MicroVm => None,
+            },
             open_files: spec.limits.open_files,
-            way_out: Some(GuestConfig::SOCKETS.to_owned()),
+            // Its network is gVisor's own, where the kernel hands nothing over: the proxy alone leads out.
+            way_out: (spec.isolation != Isolation::Gvisor).then(|| GuestConfig::SOCKETS.to_owned()),
             bare: false,
         };
         timings.done("make control groups");
@@ -112,7 +118,10 @@ impl NativeRuntime {
 fn guest_config(spec: &SandboxSpec) -> GuestConfig {
     GuestConfig {
         sandbox: spec.id.to_string(),
-        listen: Listen::Fd(3),
+        listen: match spec.isolation {
+            Isolation::Gvisor => Listen::Path(Path::new(GVISOR_SOCKETS).join(SOCKET_FILE)),
+            Isolation::Container | Isolation::MicroVm => Listen::Fd(3),
+        },
         gateway_socket: PathBuf::from("/run/glasshouse/gateway.sock"),
         gateway_port: spec.gateway_port,
         state_dir: PathBuf::from("/var/lib/glasshouse"),

@@ -88,6 +88,7 @@ impl NativeRuntime {
             cgroups: vec![],
             env: vec![],
             writable_root: false,
+            gvisor: None,
             open_files: spec.limits.open_files,
             way_out: None,
             bare: false,

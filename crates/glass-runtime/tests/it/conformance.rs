@@ -19,6 +19,12 @@ macro_rules! all {
                 crate::world::World::run(crate::world::Kind::Native, super::$name).await;
             })*
         }
+        mod gvisor {
+            $(#[tokio::test]
+            async fn $name() {
+                crate::world::World::run(crate::world::Kind::Gvisor, super::$name).await;
+            })*
+        }
         mod docker {
             $(#[tokio::test]
             async fn $name() {

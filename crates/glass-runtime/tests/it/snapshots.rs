@@ -339,7 +339,7 @@ async fn what_was_half_made_is_no_snapshot(world: &World) {
     let state = world.dir.path().join("state");
     let place = match world.kind {
         Kind::Native if state.join("pool.xfs").exists() => state.join("pool/snapshots"),
-        Kind::Native | Kind::Sim | Kind::Docker => state.join("snapshots"),
+        Kind::Native | Kind::Gvisor | Kind::Sim | Kind::Docker => state.join("snapshots"),
     };
     let left = place.join(format!("{}.new", SnapshotId::random()));
     std::fs::create_dir_all(&place).unwrap();

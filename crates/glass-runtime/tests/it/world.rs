@@ -13,13 +13,15 @@ use glass_runtime::docker::{DockerConfig, DockerRuntime, ImageArchive};
 use glass_runtime::native::{NativeConfig, NativeRuntime};
 use glass_runtime::sim::SimRuntime;
 use glass_runtime::{ExecOutput, ExecRequest, GuestClient, Runtime, RuntimeError, SandboxSpec};
-use glass_testing::Dockerd;
+use glass_testing::{Dockerd, lacks_runsc};
 use glass_types::{Isolation, Limits, RootMode, SandboxId};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Native,
+    /// The native runtime's sandboxes with gVisor in the place of the host's kernel.
+    Gvisor,
     Docker,
     Sim,
 }
@@ -45,6 +47,9 @@ impl World {
             kind == Kind::Sim || rustix::process::geteuid().is_root(),
             "sandboxes need root: run the tests with sudo"
         );
+        if kind == Kind::Gvisor && lacks_runsc() {
+            return;
+        }
         let dir = tempfile::tempdir_in(parent).unwrap();
         make_image(&dir.path().join("image"));
         let dockerd = (kind == Kind::Docker).then(|| Dockerd::shared().unwrap());
@@ -86,8 +91,12 @@ impl World {
         SandboxSpec {
             // Without a network namespace two guests cannot have the same.
             gateway_port: match self.kind {
-                Kind::Native | Kind::Docker => spec.gateway_port,
+                Kind::Native | Kind::Gvisor | Kind::Docker => spec.gateway_port,
                 Kind::Sim => 0,
+            },
+            isolation: match self.kind {
+                Kind::Gvisor => Isolation::Gvisor,
+                Kind::Native | Kind::Docker | Kind::Sim => Isolation::Container,
             },
             ..spec
         }
@@ -131,7 +140,9 @@ pub(crate) fn spec(layer: PathBuf) -> SandboxSpec {
 async fn open(kind: Kind, state_dir: &Path, dockerd: Option<&Dockerd>) -> Arc<dyn Runtime> {
     let state_dir = PathBuf::from(state_dir);
     match kind {
-        Kind::Native => Arc::new(NativeRuntime::new(NativeConfig { state_dir }).unwrap()),
+        Kind::Native | Kind::Gvisor => {
+            Arc::new(NativeRuntime::new(NativeConfig { state_dir }).unwrap())
+        }
         Kind::Docker => Arc::new(docker_runtime(state_dir, dockerd.unwrap()).await),
         Kind::Sim => Arc::new(SimRuntime::new(state_dir).unwrap()),
     }
