@@ -66,6 +66,17 @@ if [ ${#packages[@]} -gt 0 ]; then
     install "${packages[@]}"
 fi
 
+# gVisor, for the tests of that tier. Not every Debian has it; they say so then.
+if [ "${1:-}" = --test ] && ! is_there runsc; then
+    export DEBIAN_FRONTEND=noninteractive
+    if command -v apt-get >/dev/null && as_root apt-get update -qq && apt-cache show runsc >/dev/null 2>&1; then
+        say "installing runsc"
+        install runsc
+    else
+        say "no package runsc here: the isolation tier gvisor is NOT TESTED"
+    fi
+fi
+
 # A server that speaks S3, for the tests of the archive. Debian has none.
 if [ "${1:-}" = --test ]; then
     moto="${XDG_CACHE_HOME:-$HOME/.cache}/glasshouse/tests/moto"

@@ -11,7 +11,7 @@ use crate::harness::server;
 
 /// The kernel objects and files that sandboxes are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct World {
+pub(crate) struct World {
     mounts: BTreeSet<String>,
     namespaces: usize,
     processes: usize,
@@ -70,7 +70,7 @@ async fn twenty_at_once_come_and_go_without_a_trace() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(server: &TestServer, id: &str) -> anyhow::Result<()> {
+pub(crate) async fn remove(server: &TestServer, id: &str) -> anyhow::Result<()> {
     let (status, answer) = server
         .api("DELETE", &format!("/v1/sandboxes/{id}"), None)
         .await?;
@@ -110,7 +110,7 @@ fn is_dead(process: &Path) -> bool {
         .is_none_or(|rest| rest.starts_with(['Z', 'X']))
 }
 
-fn world(server: &TestServer) -> anyhow::Result<World> {
+pub(crate) fn world(server: &TestServer) -> anyhow::Result<World> {
     let data = server.data().canonicalize()?;
     let marker = data.display().to_string();
     let (mut mounts, mut namespaces, mut processes) = (BTreeSet::new(), BTreeSet::new(), 0);
@@ -182,7 +182,7 @@ fn collect(directory: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()>
 }
 
 /// Control groups of a sandbox, in every hierarchy.
-fn cgroups_of(sandbox: &str) -> anyhow::Result<BTreeSet<String>> {
+pub(crate) fn cgroups_of(sandbox: &str) -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     collect_cgroups(Path::new("/sys/fs/cgroup"), sandbox, &mut names, 0)?;
     Ok(names)

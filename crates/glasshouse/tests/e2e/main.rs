@@ -8,6 +8,7 @@ mod bombs;
 mod egress;
 mod escape;
 mod first_app;
+mod gvisor;
 mod harness;
 mod hot_reload;
 mod installs;
