@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use glass_launch::{INIT_FILE, InitRecord, LOCK_FILE, LOG_FILE, LaunchSpec, SOCKET_FILE, StepTime};
 use rustix::fs::{FlockOperation, Mode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, Uid, WaitOptions};
+use rustix::thread::{CapabilitiesSecureBits, set_capabilities_secure_bits, set_thread_res_uid};
 
 use crate::container;
 use crate::failure::{Failure, Step};
@@ -220,28 +221,46 @@ fn open_null() -> Result<File, Failure> {
 
 /// A user namespace in which the ids 0..65536 are the sandbox's own range. It serves twice: for the owners of files on
 /// mapped mounts, and as the namespace that init enters at last.
+///
+/// The first id of the range makes it, not the host's root: what the kernel counts per user, such as watchers of files,
+/// it counts for the maker of a namespace, too, so all sandboxes and the host's root would share one allowance.
 pub(crate) fn user_namespace(base: u32) -> Result<OwnedFd, Failure> {
     let step = "make a user namespace";
     let (mut here, mut there) = UnixStream::pair().step(step)?;
-    match sys::fork(libc::CLONE_NEWUSER).step(step)? {
+    match sys::fork(0).step(step)? {
         Fork::Child => {
             drop(here);
-            let mut word = [0];
+            let made = become_user(base).and_then(|()| sys::unshare_user());
+            let error = made.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |()| 0);
+            let mut word = error.to_ne_bytes();
+            drop(there.write_all(&word));
             // It lives only until its parent closes the other end.
             drop(there.read(&mut word));
             sys::leave()
         }
         Fork::Parent(pid) => {
             drop(there);
-            let made = map_users(pid, base).step(step);
-            drop(here.write_all(b"e"));
+            let mut word = [0; 4];
+            let made = here
+                .read_exact(&mut word)
+                .and_then(|()| match i32::from_ne_bytes(word) {
+                    0 => map_users(pid, base),
+                    error => Err(std::io::Error::from_raw_os_error(error)),
+                });
             drop(here);
             if let Some(pid) = Pid::from_raw(pid) {
                 rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok();
             }
-            made
+            made.step(step)
         }
     }
+}
+
+/// Another user, with root's capabilities: some hosts let nobody else make user namespaces.
+fn become_user(id: u32) -> std::io::Result<()> {
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    let user = Uid::from_raw(id);
+    Ok(set_thread_res_uid(user, user, user)?)
 }
 
 fn map_users(pid: i32, base: u32) -> std::io::Result<OwnedFd> {

@@ -1,7 +1,7 @@
 //! The system calls that no safe wrapper offers.
 #![expect(
     unsafe_code,
-    reason = "clone, mount_setattr, seccomp, setfsuid, dup2 and the interface ioctl have no safe wrapper"
+    reason = "clone, unshare, mount_setattr, seccomp, setfsuid, dup2 and the interface ioctl have no safe wrapper"
 )]
 
 use std::io;
@@ -35,7 +35,16 @@ pub(crate) fn fork(namespaces: libc::c_int) -> io::Result<Fork> {
     }
 }
 
-/// The same, and the child is in a control group of version 2 from its first moment. Moving a process costs milliseconds,
+/// Moves this process into a new user namespace. Only for one with one thread.
+pub(crate) fn unshare_user() -> io::Result<()> {
+    // SAFETY: nothing but the credentials of this one thread changes.
+    checked(libc::c_long::from(unsafe {
+        libc::unshare(libc::CLONE_NEWUSER)
+    }))
+    .map(drop)
+}
+
+/// Forks into new namespaces, and the child is in a control group of version 2 from its first moment. Moving a process costs milliseconds,
 /// because the kernel waits until every processor has passed a quiet state; being born there costs nothing.
 pub(crate) fn fork_into(namespaces: libc::c_int, group: BorrowedFd<'_>) -> io::Result<Fork> {
     let number = |value: libc::c_int| u64::try_from(value).map_err(io::Error::other);

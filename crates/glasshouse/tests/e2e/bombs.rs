@@ -132,3 +132,27 @@ async fn a_full_disk_stays_in_its_sandbox() -> anyhow::Result<()> {
     ensure!(code == 0, "the sandbox does not recover");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_watches_files_leaves_others_their_watchers() -> anyhow::Result<()> {
+    let server = server().await?;
+    let (greedy, neighbour) = (
+        server.sandbox(json!({})).await?,
+        server.sandbox(json!({})).await?,
+    );
+    // Prints how many watchers it got, and keeps them.
+    let watch = |most: u32| {
+        format!(
+            "mkfifo got; nohup python3 -c \"import ctypes, time\nlibc = ctypes.CDLL(None)\nn = 0\n\
+             while n < {most} and libc.inotify_init1(0) >= 0: n += 1\n\
+             print(n, file=open('got', 'w'), flush=True); time.sleep(600)\" >/dev/null 2>&1 & cat got"
+        )
+    };
+    let (_, printed) = server.exec(&greedy, &watch(60_000)).await?;
+    let got: u32 = printed.trim().parse()?;
+    ensure!(got < 60_000, "it got as many as it wanted: {got}");
+    let (_, printed) = server.exec(&neighbour, &watch(100)).await?;
+    ensure!(printed == "100\n", "{got} left only {printed}");
+    rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC)?;
+    still_works(&server, &neighbour).await
+}
