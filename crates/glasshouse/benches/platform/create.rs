@@ -17,7 +17,7 @@ use crate::place::Place;
 const WARM_UP: usize = 3;
 const TIMES: usize = 40;
 const ROUNDS: usize = 6;
-const AT_ONCE: usize = 20;
+const AT_ONCE: usize = 50;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What is measured one sandbox after the other.
@@ -110,9 +110,9 @@ async fn by_api(place: &Place, life: &mut Life) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Twenty sandboxes at once: until the last one answers.
+/// Fifty sandboxes at once: until each one, and the last one answers.
 pub(crate) async fn at_once(place: &Place) -> anyhow::Result<Vec<Row>> {
-    let (mut floor, mut by_trait, mut by_api, mut destroy) = Default::default();
+    let (mut floor, mut by_trait, mut each, mut by_api, mut destroy) = Default::default();
     for _ in 0..ROUNDS {
         push_floors(place, &mut floor).await?;
         let specs: Vec<_> = (0..AT_ONCE).map(|_| place.spec()).collect();
@@ -121,24 +121,34 @@ pub(crate) async fn at_once(place: &Place) -> anyhow::Result<Vec<Row>> {
             place.runtime.create(spec).await?;
             place.runtime.start(spec).await
         }));
-        started.await.context("twenty at once")?;
+        started.await.context("fifty at once")?;
         Samples::push(&mut by_trait, begin.elapsed());
         let destroyed = specs.iter().map(|spec| place.runtime.destroy(&spec.id));
         try_join_all(destroyed).await?;
 
         push_floors(place, &mut floor).await?;
         let begin = Instant::now();
-        let made = join_all((0..AT_ONCE).map(|_| place.sandbox())).await;
-        let made: Vec<_> = made.into_iter().collect::<anyhow::Result<_>>()?;
+        let made = join_all((0..AT_ONCE).map(async |_| {
+            let made = place.sandbox().await?;
+            anyhow::Ok((made, begin.elapsed()))
+        }));
+        let (made, times): (Vec<_>, Vec<_>) = made
+            .await
+            .into_iter()
+            .collect::<anyhow::Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        Samples::extend(&mut each, times.into_iter().collect());
         Samples::push(&mut by_api, begin.elapsed());
         let begin = Instant::now();
         try_join_all(made.iter().map(|sandbox| place.remove(sandbox))).await?;
         Samples::push(&mut destroy, begin.elapsed());
     }
     Ok(vec![
-        Row::new("create 20 at once → all answer, runtime alone", by_trait).over(floor.clone()),
-        Row::new("create 20 at once → all answer, API", by_api).over(floor),
-        Row::new("destroy 20 at once, API", destroy),
+        Row::new("create 50 at once → all answer, runtime alone", by_trait).over(floor.clone()),
+        Row::new("create 50 at once → each answers, API", each).over(floor.clone()),
+        Row::new("create 50 at once → all answer, API", by_api).over(floor),
+        Row::new("destroy 50 at once, API", destroy),
     ])
 }
 

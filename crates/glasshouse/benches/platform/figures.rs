@@ -89,6 +89,27 @@ impl Row {
     }
 }
 
+/// What something takes of the memory.
+#[derive(Debug)]
+pub(crate) struct Amount {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// What the same takes with nothing around it.
+    pub(crate) floor: Option<u64>,
+}
+
+impl Amount {
+    /// Its cells as text: name, amount, floor.
+    pub(crate) fn cells(&self) -> [String; 3] {
+        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        [
+            self.name.clone(),
+            mebibytes(self.bytes),
+            self.floor.map_or_else(|| "–".to_owned(), mebibytes),
+        ]
+    }
+}
+
 /// A duration with three figures that mean something.
 fn time(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;

@@ -3,29 +3,34 @@
 //!
 //! ```sh
 //! make bench                                             # prints the table
-//! cargo bench -p glasshouse --bench platform -- create   # measures only this: create, exec, preview, events or storage
+//! cargo bench -p glasshouse --bench platform -- create   # measures only this part
 //! cargo bench -p glasshouse --bench platform -- --write  # puts the table into docs/benchmarks.md
 //! ```
 
+mod boot;
 mod create;
+mod density;
 mod events;
 mod exec;
 mod figures;
 mod machine;
+mod oci;
 mod place;
 mod preview;
 mod report;
 mod storage;
+mod wake;
 
 use std::io::Write;
 
 use anyhow::{bail, ensure};
 
-use figures::Row;
 use place::Place;
 use report::Report;
 
-const PARTS: [&str; 5] = ["create", "exec", "preview", "events", "storage"];
+const PARTS: [&str; 8] = [
+    "create", "exec", "preview", "events", "storage", "wake", "density", "boot",
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,11 +63,9 @@ async fn run(only: &[&str], write: bool) -> anyhow::Result<()> {
     let place = Place::open().await?;
     let measured = measure(&place, only).await;
     place.clear().await?;
-    let (rows, steps) = measured?;
     let report = Report {
         machine,
-        rows,
-        steps,
+        ..measured?
     };
     writeln!(std::io::stdout(), "{}", report.text()?)?;
     if write {
@@ -71,28 +74,37 @@ async fn run(only: &[&str], write: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rows, and the steps of a create.
-async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<(Vec<Row>, Vec<Row>)> {
+/// All but the machine.
+async fn measure(place: &Place, only: &[&str]) -> anyhow::Result<Report> {
     let sandbox = place.sandbox().await?;
-    let (mut rows, mut steps) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
     for part in PARTS {
         if !only.is_empty() && !only.contains(&part) {
             continue;
         }
         writeln!(std::io::stderr(), "measuring {part}")?;
-        rows.extend(match part {
-            "exec" => exec::round_trip(place, &sandbox).await?,
-            "preview" => preview::requests(place, &sandbox).await?,
-            "storage" => storage::snapshots(place).await?,
-            "events" => events::fan_out(place, &sandbox).await?,
-            _ => {
-                let mut rows;
-                (rows, steps) = create::one_by_one(place).await?;
-                rows.extend(create::at_once(place).await?);
-                rows
+        match part {
+            "exec" => report.rows.extend(exec::round_trip(place, &sandbox).await?),
+            "preview" => report
+                .rows
+                .extend(preview::requests(place, &sandbox).await?),
+            "storage" => report.rows.extend(storage::snapshots(place).await?),
+            "events" => report.rows.extend(events::fan_out(place, &sandbox).await?),
+            "wake" => report.rows.extend(wake::wakes(place).await?),
+            "density" => report.amounts.extend(density::memory(place).await?),
+            "boot" => {
+                let (rows, amounts) = boot::thousand().await?;
+                report.rows.extend(rows);
+                report.amounts.extend(amounts);
             }
-        });
+            _ => {
+                let (rows, steps) = create::one_by_one(place).await?;
+                report.rows.extend(rows);
+                report.steps = steps;
+                report.rows.extend(create::at_once(place).await?);
+            }
+        }
     }
     place.remove(&sandbox).await?;
-    Ok((rows, steps))
+    Ok(report)
 }

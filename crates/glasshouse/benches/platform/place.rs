@@ -75,6 +75,11 @@ impl Place {
         }
     }
 
+    /// The directories of the image, the uppermost first.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Path> {
+        self.layers.iter().map(PathBuf::as_path)
+    }
+
     /// A directory on the file system that sandboxes are on.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::figures::Row;
+use crate::figures::{Amount, Row};
 
 const HEAD: [&str; 8] = [
     "what",
@@ -22,10 +22,11 @@ const BEGIN: &str =
 const END: &str = "<!-- end of figures -->";
 
 /// What came of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) machine: Vec<(&'static str, String)>,
     pub(crate) rows: Vec<Row>,
+    pub(crate) amounts: Vec<Amount>,
     /// Of a create by the runtime alone; none when that was not measured.
     pub(crate) steps: Vec<Row>,
 }
@@ -55,6 +56,9 @@ impl Report {
             }
             text.push('\n');
         }
+        for [name, amount, floor] in self.amounts.iter().map(Amount::cells) {
+            writeln!(text, "{name:<60}  {amount:>10}  {floor:>10}")?;
+        }
         if !self.steps.is_empty() {
             text.push('\n');
         }
@@ -74,6 +78,12 @@ impl Report {
         writeln!(text, "|---|{}", "--:|".repeat(HEAD.len() - 1))?;
         for row in &self.rows {
             writeln!(text, "| {} |", row.cells().join(" | "))?;
+        }
+        if !self.amounts.is_empty() {
+            text.push_str("\n| memory | | floor |\n|---|--:|--:|\n");
+        }
+        for amount in &self.amounts {
+            writeln!(text, "| {} |", amount.cells().join(" | "))?;
         }
         if !self.steps.is_empty() {
             text.push_str("\n| step of a create, runtime alone | p50 | p99 |\n|---|--:|--:|\n");
