@@ -211,6 +211,10 @@ pub struct StatsView {
     pub disk_bytes: Option<u64>,
     /// Bytes that its files may take.
     pub disk_limit_bytes: u64,
+    /// Bytes that it sent to the outside since the server's start.
+    pub network_sent_bytes: u64,
+    /// Bytes that it received from the outside since the server's start.
+    pub network_received_bytes: u64,
     /// Who uses it now, by kind: `preview`, `terminal`, `exec`, `files`, `logs`, `turn`, `action`.
     pub uses: BTreeMap<String, u32>,
     /// For how many milliseconds nobody has used it; 0 while somebody does.

@@ -240,10 +240,13 @@ impl Runtime for DockerRuntime {
         self.daemon.host.runtime(isolation).map(drop)
     }
 
+    fn has_disks(&self) -> bool {
+        // With user namespaces the owners of files are not what they are inside.
+        self.daemon.host.root == 0
+    }
+
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
         let dir = self.daemon.existing(id)?;
-        // With user namespaces the owners of files are not what they are inside.
-        let plain = self.daemon.host.root == 0;
-        Ok(plain.then(|| DiskFiles::Directory(dir.disk())))
+        Ok(self.has_disks().then(|| DiskFiles::Directory(dir.disk())))
     }
 }

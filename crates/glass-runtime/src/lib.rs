@@ -298,6 +298,11 @@ pub trait Runtime: Send + Sync + Debug {
         Ok(0)
     }
 
+    /// Whether the host can read the files of sandboxes without processes, so that [`disk`](Self::disk) names them.
+    fn has_disks(&self) -> bool {
+        false
+    }
+
     /// Where the files of a sandbox without processes lie, for reading them into an archive and writing them from one.
     /// `None` where they are not the host's to read.
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {

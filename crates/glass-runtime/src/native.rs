@@ -492,6 +492,10 @@ impl Runtime for NativeRuntime {
         self.disks.exist().then_some(self)
     }
 
+    fn has_disks(&self) -> bool {
+        true
+    }
+
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
         let _lock = self.locks.lock(id).await;
         let dir = self.existing(id)?;

@@ -260,6 +260,10 @@ impl Runtime for SimRuntime {
         Some(self)
     }
 
+    fn has_disks(&self) -> bool {
+        true
+    }
+
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
         match self.running(id) {
             Ok(_) => Err(RuntimeError::StillRunning(id.clone())),

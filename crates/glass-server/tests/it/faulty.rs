@@ -165,6 +165,10 @@ impl Runtime for Faulty {
         self.sim.reclaim(id).await
     }
 
+    fn has_disks(&self) -> bool {
+        true
+    }
+
     async fn disk(&self, id: &SandboxId) -> Result<Option<DiskFiles>, RuntimeError> {
         self.sim.disk(id).await
     }

@@ -48,6 +48,9 @@ fn rows(view: &StatsView) -> Vec<(&'static str, String)> {
     if let Some(disk) = view.disk_bytes {
         rows.push(("disk", of(disk, view.disk_limit_bytes)));
     }
+    let bytes = [view.network_sent_bytes, view.network_received_bytes];
+    let [sent, received] = bytes.map(HumanBytes);
+    rows.push(("network", format!("{sent} sent, {received} received")));
     rows.push(if uses.is_empty() {
         ("idle for", span_ms(view.idle_ms))
     } else {

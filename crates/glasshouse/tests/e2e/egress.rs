@@ -135,6 +135,14 @@ async fn open_is_the_internet_and_nothing_else() -> anyhow::Result<()> {
         code == 0 && printed.matches("public 80").count() == 2,
         "{code}: {printed}"
     );
+    let path = format!("/v1/sandboxes/{sandbox}/stats");
+    let (_, stats) = server.api("GET", &path, None).await?;
+    ensure!(
+        ["network_sent_bytes", "network_received_bytes"]
+            .iter()
+            .all(|name| stats[name].as_u64().is_some_and(|bytes| bytes > 100)),
+        "{stats}"
+    );
 
     // Not by address in any form, not by name, not by whatever protocol.
     let mut refused = Vec::new();

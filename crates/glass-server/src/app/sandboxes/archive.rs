@@ -17,11 +17,6 @@ use crate::app::archive::unreadable;
 use crate::error::ApiError;
 
 impl Sandboxes {
-    /// Whether files can go to the archive. A docker daemon keeps them where the server cannot read them.
-    pub(super) fn can_archive(&self) -> bool {
-        self.runtime.name() != "docker"
-    }
-
     /// Moves the files of a stopped sandbox into the archive, in our turn. They are here until the archive has given all
     /// of them back and the row has their name; who wants the sandbox before gets our turn, and it stays stopped.
     pub(super) async fn move_to_archive(&self, driver: &Arc<Driver>) -> Result<(), ApiError> {

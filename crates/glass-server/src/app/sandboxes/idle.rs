@@ -125,7 +125,7 @@ impl Sandboxes {
     fn sweep(self: &Arc<Self>, now: Millis, slots: &Slots) -> Millis {
         let mut next = Millis::MAX;
         for driver in self.drivers.all() {
-            let step = match driver.inner().verdict(now, self.can_archive()) {
+            let step = match driver.inner().verdict(now, self.runtime.has_disks()) {
                 Verdict::Nothing => continue,
                 Verdict::At(at) => {
                     next = next.min(at);
@@ -140,7 +140,7 @@ impl Sandboxes {
             let Some(turn) = driver.try_turn() else {
                 continue;
             };
-            let Some(step) = close(&driver, now, self.can_archive()) else {
+            let Some(step) = close(&driver, now, self.runtime.has_disks()) else {
                 continue;
             };
             let this = Arc::clone(self);

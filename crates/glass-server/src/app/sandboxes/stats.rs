@@ -31,7 +31,7 @@ impl Sandboxes {
             Err(RuntimeError::NotRunning(_) | RuntimeError::Unknown(_)) => Stats::default(),
             Err(error) => return Err(error.into()),
         };
-        let now = clock::steady();
+        let (now, network) = (clock::steady(), driver.egress.counts());
         let inner = driver.inner();
         let last_used_at = inner.last_used(now);
         let uses: BTreeMap<String, u32> = UseKind::ALL
@@ -49,12 +49,14 @@ impl Sandboxes {
             pids_limit: row.limits.pids,
             disk_bytes: used.disk_bytes,
             disk_limit_bytes: row.limits.disk_bytes,
+            network_sent_bytes: network.sent_bytes,
+            network_received_bytes: network.received_bytes,
             idle_ms: u64::try_from(now - last_used_at).unwrap_or(0),
             last_used_at,
             policy: inner.policy,
             keepalive_until: inner.keepalive_until,
             next: inner
-                .next_rest(now, self.can_archive())
+                .next_rest(now, self.runtime.has_disks())
                 .filter(|_| uses.is_empty())
                 .map(|(step, at)| NextRestView {
                     step: step.as_str().to_owned(),
