@@ -3,11 +3,14 @@
 //! The file system in the image is frozen: all of it is on the image, and who writes waits. Then the image is cloned, and
 //! the file system is thawed. A frozen file system hangs its sandbox, so this is done by a process that nobody ends: the
 //! server may be killed meanwhile. While it is frozen a file beside the sandbox says so, by which the next server finds
-//! one whose keeper was killed all the same.
+//! one whose keeper was killed all the same. The keeper holds that file's lock: who else would freeze waits, and who
+//! would thaw what was left leaves it alone.
 //!
 //! Nothing in the sandbox is touched, and no path of it is resolved: the file system is mounted a second time, where
 //! nobody sees it.
 #![expect(unsafe_code, reason = "file systems are frozen by ioctl")]
+
+mod marker;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,6 +22,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::{clone_file, loopback};
+use marker::Marker;
 
 /// Name of the file in the sandbox's directory that is there while its file system may be frozen.
 pub const STILL_FILE: &str = "still";
@@ -63,39 +67,36 @@ pub fn keep(spec: &KeepSpec) -> io::Result<()> {
     target.sync_all()
 }
 
-/// Thaws what a keeper that was killed has left frozen. It is no error when nothing is.
+/// Thaws what a keeper that was killed has left frozen. It is no error when nothing is, or its keeper is alive.
 ///
 /// # Errors
 /// What the kernel said.
 pub fn thaw_left(dir: &Path, image: &Path) -> io::Result<()> {
-    let marker = dir.join(STILL_FILE);
-    if !marker.exists() {
+    let Some(marker) = Marker::left(&dir.join(STILL_FILE))? else {
         return Ok(());
-    }
+    };
     // Not asking an init, which may be gone: a frozen file system keeps its device without any.
     if let Some(root) = root_of(&File::open(image)?, None)? {
         thaw(&root)?;
     }
-    remove(&marker)
+    marker.remove()
 }
 
 /// A file system that is frozen as long as this lives.
 struct Still {
     root: File,
-    marker: PathBuf,
-    ended: bool,
+    /// None when it has ended.
+    marker: Option<Marker>,
 }
 
 impl Still {
     fn begin(dir: &Path, image: &File, init: Option<i32>) -> io::Result<Self> {
         let gone = || io::Error::other("its disk is not mounted any more");
         let root = root_of(image, init)?.ok_or_else(gone)?;
-        let marker = dir.join(STILL_FILE);
-        File::create(&marker)?;
+        let marker = Marker::make(dir.join(STILL_FILE))?;
         let still = Self {
             root,
-            marker,
-            ended: false,
+            marker: Some(marker),
         };
         match ioctl(&still.root, FIFREEZE) {
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
@@ -109,17 +110,19 @@ impl Still {
     }
 
     fn end(mut self) -> io::Result<()> {
-        self.ended = true;
+        let marker = self.marker.take();
         thaw(&self.root)?;
-        remove(&self.marker)
+        marker.map_or(Ok(()), Marker::remove)
     }
 }
 
 impl Drop for Still {
     fn drop(&mut self) {
-        if !self.ended && thaw(&self.root).is_ok() {
+        if let Some(marker) = self.marker.take()
+            && thaw(&self.root).is_ok()
+        {
             // Left behind it costs the next server one look.
-            drop(remove(&self.marker));
+            drop(marker.remove());
         }
     }
 }
@@ -181,12 +184,5 @@ fn ioctl(root: &File, request: libc::c_ulong) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
-    }
-}
-
-fn remove(marker: &Path) -> io::Result<()> {
-    match fs::remove_file(marker) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
