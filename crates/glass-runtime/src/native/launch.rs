@@ -7,6 +7,8 @@ use std::process::Stdio;
 use glass_guest_protocol::{DEV_UID, GuestConfig, HOME, Listen, RunAs, WORKSPACE};
 use glass_launch::{Disk, GVISOR_SOCKETS, LaunchReport, LaunchSpec, SOCKET_FILE, StepTime};
 use glass_types::{Isolation, RootMode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
 use super::sandbox::SandboxDir;
@@ -86,32 +88,43 @@ impl NativeRuntime {
         word: Option<&str>,
         spec: &LaunchSpec,
     ) -> io::Result<Vec<StepTime>> {
+        match self.run_program(word, spec).await? {
+            LaunchReport::Started(steps) => Ok(steps),
+            LaunchReport::Failed { step, reason } => {
+                Err(io::Error::other(format!("{step}: {reason}")))
+            }
+        }
+    }
+
+    /// Runs the launcher as what the word says, and returns its answer. It is not killed when this call is cancelled: it
+    /// ends by itself, in a state that is recorded.
+    pub(super) async fn run_program<A: DeserializeOwned>(
+        &self,
+        word: Option<&str>,
+        spec: &impl Serialize,
+    ) -> io::Result<A> {
         let text = serde_json::to_vec(spec)?;
-        // Not killed when this call is cancelled: the launcher ends by itself, in a state that is recorded.
-        let mut launcher = tokio::process::Command::new(&self.programs.launcher)
+        let mut program = tokio::process::Command::new(&self.programs.launcher)
             .args(word)
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut input = launcher.stdin.take().expect("it was piped");
-        // A launcher that ends early says why in its answer, which matters more than the broken pipe.
+        let mut input = program.stdin.take().expect("it was piped");
+        // One that ends early says why in its answer, which matters more than the broken pipe.
         let sent = input.write_all(&text).await;
         drop(input);
-        let output = launcher.wait_with_output().await?;
-        match serde_json::from_slice(&output.stdout) {
-            Ok(LaunchReport::Started(steps)) => Ok(steps),
-            Ok(LaunchReport::Failed { step, reason }) => {
-                Err(io::Error::other(format!("{step}: {reason}")))
-            }
-            Err(_) => {
-                sent?;
-                let text = String::from_utf8_lossy(&output.stderr);
-                let status = output.status;
-                Err(io::Error::other(format!("{status}: {}", text.trim())))
-            }
+        let output = program.wait_with_output().await?;
+        if let Ok(answer) = serde_json::from_slice(&output.stdout) {
+            return Ok(answer);
         }
+        let text = String::from_utf8_lossy(&output.stderr);
+        if text.trim().is_empty() {
+            sent?;
+        }
+        let status = output.status;
+        Err(io::Error::other(format!("{status}: {}", text.trim())))
     }
 }
 

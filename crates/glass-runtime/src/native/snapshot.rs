@@ -2,12 +2,10 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
 
 use async_trait::async_trait;
 use glass_launch::{KeepReport, KeepSpec, clone_file, thaw_left};
 use glass_types::{SandboxId, SnapshotId};
-use tokio::io::AsyncWriteExt;
 
 use super::disk::{self, Making};
 use super::sandbox::{Record, SandboxDir};
@@ -196,27 +194,9 @@ impl NativeRuntime {
     }
 
     async fn run_keeper(&self, spec: &KeepSpec) -> io::Result<()> {
-        let text = serde_json::to_vec(spec)?;
-        // Not killed when this call is cancelled, for the sandbox stands still meanwhile.
-        let mut keeper = tokio::process::Command::new(&self.programs.launcher)
-            .arg("keep")
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut input = keeper.stdin.take().expect("it was piped");
-        input.write_all(&text).await?;
-        drop(input);
-        let output = keeper.wait_with_output().await?;
-        match serde_json::from_slice(&output.stdout) {
-            Ok(KeepReport::Kept) => Ok(()),
-            Ok(KeepReport::Failed(reason)) => Err(io::Error::other(reason)),
-            Err(_) => {
-                let text = String::from_utf8_lossy(&output.stderr);
-                let status = output.status;
-                Err(io::Error::other(format!("{status}: {}", text.trim())))
-            }
+        match self.run_program(Some("keep"), spec).await? {
+            KeepReport::Kept => Ok(()),
+            KeepReport::Failed(reason) => Err(io::Error::other(reason)),
         }
     }
 }
