@@ -209,6 +209,10 @@ impl Runtime for DockerRuntime {
         Ok(())
     }
 
+    async fn last_words(&self, id: &SandboxId) -> Option<String> {
+        Some(self.daemon.last_words(id).await).filter(|words| !words.is_empty())
+    }
+
     async fn connect(&self, id: &SandboxId, port: u16) -> Result<BoxStream, RuntimeError> {
         // Not by the network namespace: it costs a question to the daemon to know which, gVisor has none of the
         // kernel's, and the daemon may be in another process namespace.

@@ -72,7 +72,11 @@ pub(crate) async fn probe(mut stream: tokio::net::UnixStream) -> io::Result<()> 
 
 /// The end of the guest's log.
 pub(crate) fn log_tail(dir: &Path) -> String {
-    let text = std::fs::read(dir.join("guest.log")).unwrap_or_default();
+    tail(&std::fs::read(dir.join("guest.log")).unwrap_or_default())
+}
+
+/// The end of what a guest said.
+pub(crate) fn tail(text: &[u8]) -> String {
     let tail = &text[text.len().saturating_sub(TAIL)..];
     String::from_utf8_lossy(tail).trim().to_owned()
 }

@@ -21,7 +21,7 @@ use super::host::DockerHost;
 use super::image::Images;
 use super::{SANDBOX_LABEL, STATE_LABEL, container, is_status};
 use crate::programs::Programs;
-use crate::{Activity, RuntimeError, SandboxSpec, SandboxStatus, Stats, ready, step};
+use crate::{Activity, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, ready, step};
 
 /// A guest that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -161,6 +161,9 @@ impl Daemon {
                     .ensure(&spec.layers)
                     .await
                     .map_err(step(id, "load the image into Docker"))?;
+                dir.write_record(&Record {
+                    image: image.clone(),
+                })?;
                 made = self.make(id, body(&image)?).await;
             }
             made.map_err(step(id, "make the container"))?;
@@ -178,8 +181,7 @@ impl Daemon {
             },
             () = self.exited(id) => "the guest ended".to_owned(),
         };
-        let said = self.log(id).await;
-        let said = said.trim();
+        let said = self.last_words(id).await;
         Err(step(id, "start the guest")(if said.is_empty() {
             failed
         } else {
@@ -187,19 +189,19 @@ impl Daemon {
         }))
     }
 
-    /// What the guest said last.
-    async fn log(&self, id: &SandboxId) -> String {
+    /// What the guest said last; nothing when the container is gone.
+    pub(super) async fn last_words(&self, id: &SandboxId) -> String {
         let options = LogsOptionsBuilder::new()
             .stdout(true)
             .stderr(true)
             .tail(TAIL)
             .build();
         let mut lines = self.docker.logs(&self.name(id), Some(options));
-        let mut text = String::new();
+        let mut text = Vec::new();
         while let Some(Ok(line)) = lines.next().await {
-            text.push_str(&line.to_string());
+            text.extend(line.into_bytes());
         }
-        text
+        health::tail(&text)
     }
 
     /// `None` when it has no process.

@@ -118,8 +118,35 @@ async fn an_image_that_somebody_removes_is_loaded_again() {
             .remove_image(&image, Some(force), None)
             .await
             .unwrap();
+        // One that was made of other layers has another name.
+        let record = world.dir.path().join("state/sandboxes");
+        let record = record.join(sandbox.id.as_str()).join("sandbox.json");
+        let known = std::fs::read_to_string(&record).unwrap();
+        assert!(known.contains(&image), "{known}");
+        std::fs::write(&record, known.replace(&image, "glasshouse-gone:none")).unwrap();
         world.runtime.start(&sandbox.spec).await.unwrap();
         assert_eq!(sandbox.shell("exit 3").await.exit_code, 3);
+        assert_eq!(std::fs::read_to_string(&record).unwrap(), known);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_guest_said_last_is_told_until_a_stop() {
+    World::run(Kind::Docker, async |world| {
+        let sandbox = world.up().await;
+        assert_eq!(world.runtime.last_words(&sandbox.id).await, None);
+        world.runtime.stop(&sandbox.id, GRACE).await.unwrap();
+        let state = world.dir.path().join("state/sandboxes");
+        let agents = state.join(sandbox.id.as_str()).join("disk/state/agents");
+        std::fs::remove_dir_all(&agents).unwrap();
+        std::fs::write(&agents, "").unwrap();
+        let error = world.runtime.start(&sandbox.spec).await.unwrap_err();
+        let words = world.runtime.last_words(&sandbox.id).await.unwrap();
+        assert!(words.contains("agents"), "{words}");
+        assert!(error.to_string().contains(&words), "{error}");
+        world.runtime.stop(&sandbox.id, GRACE).await.unwrap();
+        assert_eq!(world.runtime.last_words(&sandbox.id).await, None);
     })
     .await;
 }
