@@ -120,9 +120,6 @@ pub enum DiskFiles {
 /// [`SandboxSpec::from`]. Every operation may be repeated.
 #[async_trait]
 pub trait Snapshots: Send + Sync + Debug {
-    /// Whether all of it takes the same few milliseconds however large the files are, because blocks are shared.
-    fn is_instant(&self) -> bool;
-
     /// Keeps the files of a sandbox, running, frozen or stopped. A running one stands still for the instant, and its
     /// file system is in order.
     async fn take(

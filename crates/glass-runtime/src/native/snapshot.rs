@@ -14,10 +14,6 @@ use crate::{RuntimeError, SnapshotStatus, Snapshots, step};
 
 #[async_trait]
 impl Snapshots for NativeRuntime {
-    fn is_instant(&self) -> bool {
-        self.disks.share()
-    }
-
     async fn take(
         &self,
         sandbox: &SandboxId,

@@ -41,10 +41,6 @@ pub(super) fn sweep(dir: &Path) -> Result<(), RuntimeError> {
 
 #[async_trait]
 impl Snapshots for SimRuntime {
-    fn is_instant(&self) -> bool {
-        false
-    }
-
     async fn take(
         &self,
         sandbox: &SandboxId,
