@@ -213,6 +213,18 @@ fn step<E: std::fmt::Display>(
     }
 }
 
+/// Does what blocks where that holds nobody up.
+async fn blocking<T, F>(work: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
 /// A place where sandboxes live.
 ///
 /// Every operation may be repeated: a second `create`, `start`, `stop` or `destroy` finds nothing left to do.

@@ -40,7 +40,7 @@ use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
     Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
-    Stats, health, no_microvm, ready, socket, step, tunnel,
+    Stats, blocking, health, no_microvm, ready, socket, step, tunnel,
 };
 use cgroup::{Group, Hierarchy};
 use disk::Disks;
@@ -380,17 +380,6 @@ impl NativeRuntime {
 async fn launcher_done(dir: &SandboxDir) -> Result<Option<File>, RuntimeError> {
     let dir = dir.clone();
     blocking(move || dir.lock()).await
-}
-
-async fn blocking<T, F>(work: F) -> T
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => std::panic::resume_unwind(e.into_panic()),
-    }
 }
 
 #[async_trait]

@@ -23,9 +23,9 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::pool::Storage;
-use super::{blocking, space};
-use crate::RuntimeError;
+use super::space;
 use crate::programs::make_dir_all;
+use crate::{RuntimeError, blocking};
 
 /// Smaller ones would hold hardly more than their own tables.
 pub(super) const LEAST: u64 = 32 << 20;

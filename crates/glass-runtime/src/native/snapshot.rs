@@ -9,8 +9,8 @@ use glass_types::{SandboxId, SnapshotId};
 
 use super::disk::{self, Making};
 use super::sandbox::{Record, SandboxDir};
-use super::{NativeRuntime, blocking, launcher_done};
-use crate::{RuntimeError, SnapshotStatus, Snapshots, step};
+use super::{NativeRuntime, launcher_done};
+use crate::{RuntimeError, SnapshotStatus, Snapshots, blocking, step};
 
 #[async_trait]
 impl Snapshots for NativeRuntime {

@@ -12,11 +12,11 @@ use glass_launch::{Disk, LaunchSpec, clone_file};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW};
 use sha2::{Digest, Sha256};
 
+use super::NativeRuntime;
 use super::disk::{self, Making};
 use super::sandbox::SandboxDir;
 use super::users;
-use super::{NativeRuntime, blocking};
-use crate::SandboxSpec;
+use crate::{SandboxSpec, blocking};
 
 /// How many images have one ready. The others are prepared anew when they are wanted again.
 const COUNT: usize = 16;

@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use super::SimRuntime;
 use super::copy::copy_tree;
 use super::crowd::{self, Crowd};
-use crate::{RuntimeError, SnapshotStatus, Snapshots, step};
+use crate::{RuntimeError, SnapshotStatus, Snapshots, blocking, step};
 
 /// What is being made has this ending; a snapshot's id has no dot.
 const FRESH: &str = "new";
@@ -60,7 +60,8 @@ impl Snapshots for SimRuntime {
         if runs {
             Crowd::new(sandbox).freeze().await.map_err(failed())?;
         }
-        let taken = take(&dir, sandbox, &target);
+        let (owner, place) = (sandbox.clone(), target.clone());
+        let taken = blocking(move || take(&dir, &owner, &place)).await;
         if runs {
             Crowd::new(sandbox).signal(Signal::CONT);
         }
@@ -79,21 +80,26 @@ impl Snapshots for SimRuntime {
         if self.running(sandbox).is_ok() {
             return Err(RuntimeError::StillRunning(sandbox.clone()));
         }
-        place(&from, sandbox, &dir).map_err(step(sandbox, "restore a snapshot"))
+        let owner = sandbox.clone();
+        blocking(move || place(&from, &owner, &dir))
+            .await
+            .map_err(step(sandbox, "restore a snapshot"))
     }
 
     async fn delete(&self, snapshot: &SnapshotId) -> Result<(), RuntimeError> {
         let path = self.snapshot_dir(snapshot);
-        let work = || -> io::Result<()> {
+        let doomed = path.clone();
+        let removed = blocking(move || {
             // Half a snapshot is none.
-            let fresh = path.with_extension(FRESH);
-            match fs::rename(&path, &fresh) {
+            let fresh = doomed.with_extension(FRESH);
+            match fs::rename(&doomed, &fresh) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 Ok(()) | Err(_) => {}
             }
             remove_tree(&fresh)
-        };
-        work().map_err(|source| RuntimeError::Io { path, source })
+        });
+        let removed = removed.await;
+        removed.map_err(|source| RuntimeError::Io { path, source })
     }
 
     async fn list(&self) -> Result<Vec<SnapshotStatus>, RuntimeError> {
@@ -107,7 +113,11 @@ impl Snapshots for SimRuntime {
             let entry = entry.map_err(error)?;
             let name = entry.file_name();
             if let Some(id) = name.to_str().and_then(|name| name.parse().ok()) {
-                all.push(status(&id, &entry.path())?);
+                match status(&id, &entry.path()) {
+                    // It was deleted meanwhile.
+                    Err(RuntimeError::UnknownSnapshot(_)) => {}
+                    other => all.push(other?),
+                }
             }
         }
         Ok(all)
@@ -124,8 +134,9 @@ impl SimRuntime {
     ) -> Result<(), RuntimeError> {
         let _lock = self.changing.lock().await;
         let from = self.known(snapshot)?;
-        fs::create_dir_all(dir)
-            .and_then(|()| place(&from, sandbox, dir))
+        let (owner, dir) = (sandbox.clone(), dir.to_owned());
+        blocking(move || fs::create_dir_all(&dir).and_then(|()| place(&from, &owner, &dir)))
+            .await
             .map_err(step(sandbox, "begin with a snapshot"))
     }
 
@@ -188,13 +199,18 @@ fn sync(dir: &Path) -> io::Result<()> {
 
 fn status(id: &SnapshotId, path: &Path) -> Result<SnapshotStatus, RuntimeError> {
     let bytes = fs::read_to_string(path.join("bytes"))
-        .and_then(|text| text.parse().map_err(io::Error::other))
-        .map_err(|source| RuntimeError::Io {
+        .and_then(|text| text.parse().map_err(io::Error::other));
+    match bytes {
+        Ok(bytes) => Ok(SnapshotStatus {
+            id: id.clone(),
+            bytes,
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(RuntimeError::UnknownSnapshot(id.clone()))
+        }
+        Err(source) => Err(RuntimeError::Io {
             path: path.to_owned(),
             source,
-        })?;
-    Ok(SnapshotStatus {
-        id: id.clone(),
-        bytes,
-    })
+        }),
+    }
 }
