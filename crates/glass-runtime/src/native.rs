@@ -121,6 +121,13 @@ impl NativeRuntime {
             state_dir,
         };
         runtime.thaw_all_left()?;
+        runtime
+            .users
+            .release_unless(|id| runtime.dir(id).exists())
+            .map_err(|source| RuntimeError::Io {
+                path: runtime.state_dir.join("users"),
+                source,
+            })?;
         Ok(runtime)
     }
 
@@ -437,15 +444,13 @@ impl Runtime for NativeRuntime {
         if dir.exists() {
             let _launcher = launcher_done(&dir).await?;
             self.end(id, &dir, Duration::ZERO).await?;
-            let record = dir.record().unwrap_or(None);
-            // First, for without the directory nobody would look for it.
+            // From here on it is half-made. Its directory goes last, for without it nobody would look for the rest.
+            dir.remove_record()?;
             self.removed(&self.disks.pool_image(id)).await?;
+            self.users
+                .release_of(id)
+                .map_err(step(id, "release user ids"))?;
             self.removed(&dir.path).await?;
-            match record {
-                Some(Record { uid_base, .. }) => self.users.release(uid_base),
-                None => self.users.release_of(id),
-            }
-            .map_err(step(id, "release user ids"))?;
         }
         self.locks.forget(id);
         Ok(())

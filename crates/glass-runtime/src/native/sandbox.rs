@@ -105,6 +105,13 @@ impl SandboxDir {
         write_atomically(&self.path.join(RECORD), &text, 0o600).map_err(|e| self.error(RECORD, e))
     }
 
+    pub(super) fn remove_record(&self) -> Result<(), RuntimeError> {
+        match fs::remove_file(self.path.join(RECORD)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.error(RECORD, e)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Waits until no launcher works on the sandbox, and keeps others from starting. `None` when it does not exist.
     pub(super) fn lock(&self) -> Result<Option<fs::File>, RuntimeError> {
         let opened = fs::OpenOptions::new()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -36,6 +37,45 @@ async fn twenty_at_once_leave_nothing() {
         assert_eq!(files(world.dir.path()), before);
         let names = ids.iter().filter(|id| mentioned(id)).count();
         assert_eq!(names, 0, "processes are left");
+    })
+    .await;
+}
+
+/// Whoever gives up a destroy, or is killed in it, can do it again, and then nothing is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroy_that_was_cut_off_is_done_again() {
+    World::run(Kind::Native, async |world| {
+        let first = world.up().await;
+        world.runtime.destroy(&first.id).await.unwrap();
+        let before = files(world.dir.path());
+        for micros in (0..8000).step_by(100) {
+            let spec = world.spec();
+            world.runtime.create(&spec).await.unwrap();
+            let destroy = world.runtime.destroy(&spec.id);
+            drop(tokio::time::timeout(Duration::from_micros(micros), destroy).await);
+            world.runtime.destroy(&spec.id).await.unwrap();
+            assert_eq!(files(world.dir.path()), before, "after {micros} µs");
+        }
+    })
+    .await;
+}
+
+/// Servers before this one forgot a claim when they were killed at the wrong moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_server_gives_back_the_user_ids_of_nobody() {
+    World::run(Kind::Native, async |world| {
+        let (gone, kept) = (world.spec(), world.up().await);
+        world.runtime.create(&gone).await.unwrap();
+        let state = world.dir.path().join("state");
+        let sandbox = state.join("sandboxes").join(gone.id.as_str());
+        std::fs::remove_dir_all(sandbox).unwrap();
+        let claims = || std::fs::read_dir(state.join("users")).unwrap().count();
+        assert_eq!(claims(), 2);
+        world.reopen().await;
+        assert_eq!(claims(), 1);
+        world.runtime.destroy(&gone.id).await.unwrap();
+        world.runtime.destroy(&kept.id).await.unwrap();
+        assert_eq!(claims(), 0);
     })
     .await;
 }
