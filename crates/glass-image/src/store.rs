@@ -215,7 +215,7 @@ impl ImageStore {
         TempDir::with_prefix_in("work-", &tmp).at(&tmp)
     }
 
-    pub(crate) fn lock(&self, name: &str, operation: FlockOperation) -> Result<File, ImageError> {
+    pub(crate) fn lock(&self, name: &str, operation: FlockOperation) -> Result<Lock, ImageError> {
         let path = self.root.join(name);
         let file = File::options()
             .create(true)
@@ -226,7 +226,7 @@ impl ImageStore {
         loop {
             match flock(&file, operation) {
                 Err(rustix::io::Errno::INTR) => {}
-                result => return result.at(&path).map(|()| file),
+                result => return result.at(&path).map(|()| Lock(file)),
             }
         }
     }
@@ -255,6 +255,19 @@ impl ImageStore {
     }
 }
 
+/// A lock of the store, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Not by closing the file alone: a process that is being started just now has a copy of the descriptor until it
+    /// executes its program, and would hold the lock for that moment.
+    fn drop(&mut self) {
+        // Closing does it otherwise.
+        flock(&self.0, FlockOperation::Unlock).ok();
+    }
+}
+
 /// Replaces a file of the store, whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     let dir = path
@@ -270,4 +283,21 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     file.persist(path)
         .map_err(|e| ImageError::io(path, e.error))?;
     File::open(dir).and_then(|d| d.sync_all()).at(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_holder_and_not_with_a_copy_of_its_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(dir.path()).unwrap();
+        let alone = || store.lock("work", FlockOperation::NonBlockingLockExclusive);
+        let working = store.lock("work", FlockOperation::LockShared).unwrap();
+        let _of_a_child = working.0.try_clone().unwrap();
+        alone().unwrap_err();
+        drop(working);
+        alone().unwrap();
+    }
 }

@@ -279,6 +279,9 @@ async fn format(mkfs: &Path, template: &Path, bytes: u64) -> io::Result<()> {
 }
 
 /// Waits until no loop device has the file. The device locks it, see [`loopback`].
+///
+/// The lock is let go of by a call, and not by closing the file alone: a process that is being started just now has a copy
+/// of the descriptor until it executes its program, and the launcher that comes next would find the file locked.
 pub(super) async fn detached(image: &Path) -> io::Result<()> {
     let file = match File::open(image) {
         Ok(file) => file,
@@ -286,14 +289,15 @@ pub(super) async fn detached(image: &Path) -> io::Result<()> {
         Err(e) => return Err(e),
     };
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-        return Ok(());
+        return Ok(rustix::fs::flock(&file, FlockOperation::Unlock)?);
     }
     let (done, unlocked) = oneshot::channel();
     // A thread of its own: should the kernel never let go, nothing else waits for it.
     std::thread::spawn(move || {
+        let locked = rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .and_then(|()| rustix::fs::flock(&file, FlockOperation::Unlock));
         // Nobody may wait any more.
-        done.send(rustix::fs::flock(&file, FlockOperation::LockExclusive))
-            .ok();
+        done.send(locked).ok();
     });
     match tokio::time::timeout(PATIENCE, unlocked).await {
         Ok(Ok(locked)) => Ok(locked?),
