@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use glass_guest_protocol::connect::RpcError;
 use glass_guest_protocol::filesystem::WrittenFile;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::fault;
 use crate::identity::as_user;
 use crate::paths::Place;
+
+/// How many names may be taken.
+const TRIES: u32 = 1000;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -135,22 +139,31 @@ fn create(place: Place) -> Result<(Place, std::fs::File, Temporary), RpcError> {
         Mode::empty(),
     )
     .map_err(|error| place.fault(error))?;
-    let own = OsString::from(format!(
-        ".glasshouse-upload-{}-{}",
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    ));
-    let file = rustix::fs::openat(
-        &directory,
-        &own,
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::from_raw_mode(0o600),
-    )
-    .map_err(|error| place.fault(error))?;
+    let (own, file) = fresh(&directory).map_err(|error| place.fault(error))?;
     let temporary = Temporary {
         there: Some((directory, own)),
         name,
     };
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|error| place.fault(error))?;
     Ok((place, std::fs::File::from(file), temporary))
+}
+
+/// Makes a file with a name of its own. One that a guest has left there that was killed goes: in its sandbox it had the
+/// same process id.
+fn fresh(directory: &OwnedFd) -> Result<(OsString, OwnedFd), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut tries = 0;
+    loop {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let id = std::process::id();
+        let own = OsString::from(format!(".glasshouse-upload-{id}-{number}"));
+        match rustix::fs::openat(directory, &own, flags, Mode::from_raw_mode(0o600)) {
+            Err(Errno::EXIST) if tries < TRIES => {
+                // The next number is free sooner or later, whether or not it goes.
+                rustix::fs::unlinkat(directory, &own, AtFlags::empty()).ok();
+                tries += 1;
+            }
+            opened => return opened.map(|file| (own, file)),
+        }
+    }
 }

@@ -73,6 +73,21 @@ async fn an_upload_that_breaks_leaves_the_old_file() {
         .expect("the temporary file is removed");
 }
 
+/// In its sandbox every guest has the same process id, and so had the one that was killed in the middle of uploads.
+#[tokio::test]
+async fn what_a_killed_guest_has_left_is_in_nobodys_way() {
+    let guest = Guest::start().await;
+    let id = guest.process.id().unwrap();
+    for number in 0..3 {
+        let left = format!(".glasshouse-upload-{id}-{number}");
+        std::fs::write(guest.workspace().join(left), "half").unwrap();
+    }
+    write(&guest, "file", "whole").await.unwrap();
+    assert_eq!(read(&guest, "file").await.unwrap(), b"whole");
+    let left = std::fs::read_dir(guest.workspace()).unwrap();
+    assert_eq!(left.count(), 1, "only the file is there");
+}
+
 #[tokio::test]
 async fn a_large_file_is_streamed_whole() {
     let guest = Guest::start().await;
