@@ -102,6 +102,8 @@ pub(super) async fn start(
 }
 
 /// Ends all processes of a sandbox. Its files stay.
+///
+/// Requests that are under way have a second to end; those that come later wait and wake it again.
 #[utoipa::path(
     post, path = "/v1/sandboxes/{id}/stop", tag = "sandboxes", operation_id = "stop_sandbox", params(("id" = String, Path)),
     responses((status = 200, body = SandboxView), refusal::End)

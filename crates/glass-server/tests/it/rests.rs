@@ -1,5 +1,6 @@
 //! A rest that fails takes nothing away, and is tried again.
 
+use futures::SinkExt;
 use serde_json::json;
 
 use crate::idle::{becomes, freezing, sandbox};
@@ -65,6 +66,41 @@ async fn what_cannot_be_stopped_loses_nothing() {
         })
         .await;
         assert_eq!(client.exec(&id, "cat note").await["stdout"], "kept\n");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_a_request_that_is_under_way() {
+    World::run(async |world| {
+        let client = world.client();
+        let id = sandbox(&client, json!({})).await;
+        let place = format!("/v1/sandboxes/{id}");
+        let file = format!("{place}/files/content?path=note");
+        let (mut parts, body) = futures::channel::mpsc::channel::<Result<_, std::io::Error>>(1);
+        let upload = client.put(&file, reqwest::Body::wrap_stream(body));
+        let stop = async {
+            parts.send(Ok("all ")).await.unwrap();
+            eventually("it is under way", async || {
+                let stats = client.get(&format!("{place}/stats")).await.json;
+                stats["uses"]["files"] == 1
+            })
+            .await;
+            let path = format!("{place}/stop");
+            let end = async {
+                eventually("nobody is let in any more", async || {
+                    client.get(&format!("{place}/app")).await.status == 503
+                })
+                .await;
+                parts.send(Ok("of it")).await.unwrap();
+                drop(parts);
+            };
+            tokio::join!(client.act(&path), end).0
+        };
+        let (written, stopped) = tokio::join!(upload, stop);
+        assert_eq!(written.status, 200, "{written:?}");
+        assert_eq!(stopped.json["state"], "stopped", "{stopped:?}");
+        assert_eq!(client.get(&file).await.bytes, b"all of it");
     })
     .await;
 }

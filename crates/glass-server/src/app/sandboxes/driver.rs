@@ -11,7 +11,7 @@ use glass_gateway::EgressControl;
 use glass_runtime::{GuestClient, Runtime};
 use glass_store::{Millis, SandboxRow};
 use glass_types::{IdlePolicy, IdleWish, SandboxId, SandboxState, Visibility};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::death::Deaths;
@@ -58,6 +58,8 @@ pub(super) struct Driver {
     pub(super) guest: GuestClient,
     /// What it may do on the way out.
     pub(super) egress: Arc<EgressControl>,
+    /// Told when the last short use that had gone through has ended.
+    pub(super) is_left: Notify,
     turn: Arc<tokio::sync::Mutex<()>>,
     /// How many wait for their turn.
     waiting: watch::Sender<u32>,
@@ -83,6 +85,7 @@ impl Driver {
             id: row.id.clone(),
             guest: GuestClient::new(runtime, row.id.clone()),
             egress,
+            is_left: Notify::new(),
             turn: Arc::default(),
             waiting: watch::Sender::new(0),
             inner: Mutex::new(Inner {
@@ -92,6 +95,7 @@ impl Driver {
                 idle: row.idle,
                 keepalive_until: row.keepalive_until,
                 uses: [0; UseKind::ALL.len()],
+                inside: 0,
                 looks: 0,
                 last_used,
                 noted: last_used,
@@ -171,6 +175,8 @@ pub(super) struct Inner {
     pub(super) keepalive_until: Option<Millis>,
     /// How many uses of each kind there are now.
     pub(super) uses: [u32; UseKind::ALL.len()],
+    /// How many of those that are short have gone through the door.
+    pub(super) inside: u32,
     /// How many ask its guest without using it.
     pub(super) looks: u32,
     /// On the steady clock.

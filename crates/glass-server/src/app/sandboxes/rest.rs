@@ -4,6 +4,7 @@
 //! was begun.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use glass_api::{Code, Problem};
 use glass_runtime::RuntimeError;
@@ -18,6 +19,9 @@ use super::{GRACE, Sandboxes};
 use crate::clock;
 use crate::error::ApiError;
 use crate::metrics::Operation;
+
+/// How long requests that are under way have to end when a sandbox is stopped.
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a sandbox is put to rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +73,16 @@ impl Sandboxes {
         .await
     }
 
-    /// Ends all processes of a sandbox; its files stay.
+    /// Ends all processes of a sandbox; its files stay. Requests that are under way have a moment to end, and those that
+    /// come from now on wait until it has stopped, and wake it.
     pub(crate) async fn stop(self: &Arc<Self>, id: &SandboxId) -> Result<SandboxRow, ApiError> {
         let id = id.clone();
         self.detached(|this| async move {
             let (driver, turn) = this.turn(&id).await?;
             let row = this.get(&id).await?;
             row.state.after(Transition::Stop)?;
+            driver.inner().is_open = false;
+            driver.left(FAREWELL).await;
             this.rest(&driver, &turn, Rest::Stop, Why::Asked).await?;
             this.get(&id).await
         })

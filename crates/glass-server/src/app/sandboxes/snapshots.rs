@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::driver::Down;
 use super::move_of;
-use super::rest::event;
+use super::rest::{FAREWELL, event};
 use super::{GRACE, Sandboxes};
 use crate::app::validate;
 use crate::clock;
@@ -151,6 +151,8 @@ impl Sandboxes {
             this.may_restore(&row, &snapshot).await?;
             let was_up = matches!(row.state, SandboxState::Running | SandboxState::Frozen);
             let stopped = row.state.after(Transition::Stop)?;
+            driver.inner().is_open = false;
+            driver.left(FAREWELL).await;
             this.shift(&driver, move_of(&driver, row.state, stopped))
                 .await?;
             row.state = stopped;

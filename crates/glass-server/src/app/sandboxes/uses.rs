@@ -2,13 +2,14 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use glass_api::{Code, Problem};
 use glass_runtime::GuestClient;
 use glass_types::{SandboxId, SandboxState};
 
 use super::Sandboxes;
-use super::driver::{Attached, Driver};
+use super::driver::Driver;
 use crate::clock;
 use crate::error::ApiError;
 
@@ -43,6 +44,14 @@ impl UseKind {
         Self::Action,
     ];
 
+    /// Whether it usually ends by itself in a moment, so that a stop waits for it.
+    fn is_short(self) -> bool {
+        match self {
+            Self::Preview | Self::Files | Self::Action => true,
+            Self::Terminal | Self::Exec | Self::Logs | Self::Turn => false,
+        }
+    }
+
     /// The word for it in API and log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -64,15 +73,28 @@ pub(crate) struct Use {
 }
 
 impl Use {
-    /// Begins a use; answers also whether it may go right through.
-    pub(super) fn begin(driver: Arc<Driver>, kind: UseKind) -> (Self, Option<Attached>) {
-        let attached = {
+    fn begin(driver: Arc<Driver>, kind: UseKind) -> Self {
+        {
             let mut inner = driver.inner();
             inner.uses[kind as usize] += 1;
             inner.last_used = clock::steady();
-            inner.attached.clone().filter(|_| inner.is_open)
-        };
-        (Self { driver, kind }, attached)
+        }
+        Self { driver, kind }
+    }
+
+    /// Goes right through, if its sandbox is open. Who has done so is waited for by a stop.
+    fn enter(self) -> Result<Awake, Self> {
+        {
+            let mut inner = self.driver.inner();
+            if !inner.is_open || inner.attached.is_none() {
+                drop(inner);
+                return Err(self);
+            }
+            if self.kind.is_short() {
+                inner.inside += 1;
+            }
+        }
+        Ok(Awake(self))
     }
 
     /// The guest of its sandbox.
@@ -99,6 +121,41 @@ impl Awake {
     }
 }
 
+impl Drop for Awake {
+    fn drop(&mut self) {
+        if self.0.kind.is_short() {
+            let driver = &self.0.driver;
+            let left = {
+                let mut inner = driver.inner();
+                inner.inside -= 1;
+                inner.inside
+            };
+            if left == 0 {
+                driver.is_left.notify_waiters();
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Waits until the short uses that have gone through have ended, but no longer than this. Nobody else goes through
+    /// meanwhile when the door is closed.
+    pub(super) async fn left(&self, most: Duration) {
+        let left = async {
+            loop {
+                let mut notified = std::pin::pin!(self.is_left.notified());
+                notified.as_mut().enable();
+                if self.inner().inside == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        // Those that take longer are cut off.
+        tokio::time::timeout(most, left).await.ok();
+    }
+}
+
 /// Asks the guest of a sandbox that is awake anyway, and keeps nobody awake: while this is held the sandbox is not put
 /// to rest, but its idle time goes on.
 pub(crate) struct Look(Arc<Driver>);
@@ -118,7 +175,7 @@ impl Drop for Look {
 }
 
 impl Sandboxes {
-    /// Begins a use of a sandbox and wakes it if it rests. When it is awake this takes one lock and a counter; else it
+    /// Begins a use of a sandbox and wakes it if it rests. When it is awake this takes a lock and some counters; else it
     /// waits for the wake that all who come now share, with its outcome.
     pub(crate) async fn awake(
         self: &Arc<Self>,
@@ -126,17 +183,20 @@ impl Sandboxes {
         kind: UseKind,
     ) -> Result<Awake, ApiError> {
         let driver = self.driver(id)?;
-        let (held, attached) = Use::begin(driver, kind);
-        if attached.is_none() {
+        let mut held = Use::begin(driver, kind);
+        loop {
+            held = match held.enter() {
+                Ok(awake) => return Ok(awake),
+                Err(held) => held,
+            };
             self.rouse(&held).await?;
         }
-        Ok(Awake(held))
     }
 
     /// Begins a use of a sandbox without waking it.
     pub(crate) fn hold(&self, id: &SandboxId, kind: UseKind) -> Result<Use, ApiError> {
         let driver = self.driver(id)?;
-        Ok(Use::begin(driver, kind).0)
+        Ok(Use::begin(driver, kind))
     }
 
     /// The guest of a sandbox that is awake anyway. What rests is not woken.
