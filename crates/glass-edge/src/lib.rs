@@ -13,6 +13,7 @@ mod counters;
 mod edge;
 mod follow;
 mod headers;
+mod linger;
 mod metrics;
 mod notice;
 mod origins;

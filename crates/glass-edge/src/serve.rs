@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use crate::Edge;
 use crate::body::BoxError;
 use crate::edge::Shared;
+use crate::linger::{Lent, linger};
 use crate::sniff::{Protocol, sniff};
 
 /// A client whose machine is gone is noticed after a minute and a half, not after two hours.
@@ -129,6 +130,7 @@ where
             return;
         };
         let service = service_fn(move |request| self.clone().handle(client, request));
+        let (stream, mut back) = Lent::new(stream);
         let stream = TokioIo::new(stream);
         let ended = match protocol {
             Protocol::Http1 => {
@@ -166,6 +168,12 @@ where
         };
         if let Err(error) = ended {
             debug!(%error, %client, "connection of a client broke");
+        }
+        if let Ok(stream) = back.try_recv() {
+            tokio::select! {
+                () = linger(stream) => {}
+                () = stop.cancelled() => {}
+            }
         }
     }
 }
