@@ -14,8 +14,10 @@ use rustix::io::Errno;
 
 /// Directories open at once.
 const DEPTH: usize = 32;
+/// Rounds after which what goes on appearing is nobody's removal.
+const PATIENCE: u32 = 1000;
 
-/// Removes `path` and all below it. It is no error when there is nothing.
+/// Removes `path` and all below it. It is no error when there is nothing, or somebody else removes it at the same time.
 ///
 /// # Errors
 /// What the kernel said of the first thing that could not be removed.
@@ -25,24 +27,35 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(e) => return Err(e.into()),
     }
-    let top = open_directory(rustix::fs::CWD, path)?;
-    let mut moved = 0_u64;
-    // Every round removes all but what was moved up from too deep below; a round without moves was the last.
+    let Some(top) = open_directory(rustix::fs::CWD, path)? else {
+        return Ok(());
+    };
+    let (mut moved, mut others) = (0_u64, 0);
+    // Every round removes all but what was moved up from too deep below, by us or by another who does the same.
     loop {
         let before = moved;
         clear(top.as_fd(), top.as_fd(), DEPTH, &mut moved)?;
-        if moved == before {
-            break;
+        match rustix::fs::rmdir(path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) if others < PATIENCE => {
+                others += u32::from(moved == before);
+            }
+            Err(e) => return Err(e.into()),
         }
     }
-    drop(top);
-    rustix::fs::rmdir(path)?;
-    Ok(())
 }
 
-fn open_directory<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
+/// `None` when it is gone.
+fn open_directory<P: rustix::path::Arg>(
+    parent: BorrowedFd<'_>,
+    name: P,
+) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+    match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 fn clear(
@@ -74,7 +87,9 @@ fn clear(
             raise(top, directory, &name, moved)?;
             continue;
         }
-        let child = open_directory(directory, &name)?;
+        let Some(child) = open_directory(directory, &name)? else {
+            continue;
+        };
         clear(top, child.as_fd(), depth - 1, moved)?;
         drop(child);
         match rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR) {
@@ -102,7 +117,7 @@ fn raise(
             target,
             rustix::fs::RenameFlags::NOREPLACE,
         ) {
-            Ok(()) => return Ok(()),
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
@@ -135,10 +150,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path().join("tree");
         std::fs::create_dir(&tree).unwrap();
-        let mut at = open_directory(rustix::fs::CWD, &tree).unwrap();
+        let mut at = open_directory(rustix::fs::CWD, &tree).unwrap().unwrap();
         for _ in 0..3000 {
             rustix::fs::mkdirat(&at, "deep", Mode::from_bits_truncate(0o700)).unwrap();
-            at = open_directory(at.as_fd(), "deep").unwrap();
+            at = open_directory(at.as_fd(), "deep").unwrap().unwrap();
         }
         drop(at);
         remove_tree(&tree).unwrap();
@@ -154,5 +169,27 @@ mod tests {
         std::os::unix::fs::symlink(&outside, &link).unwrap();
         remove_tree(&link).unwrap();
         assert!(outside.exists() && !link.exists());
+    }
+
+    #[test]
+    fn two_may_remove_the_same() {
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().unwrap();
+            let tree = dir.path().join("tree");
+            for number in 0..3 {
+                let deep = tree.join(format!("{number}/{}", "d/".repeat(DEPTH + 2)));
+                std::fs::create_dir_all(deep).unwrap();
+            }
+            std::thread::scope(|scope| {
+                let both = [
+                    scope.spawn(|| remove_tree(&tree)),
+                    scope.spawn(|| remove_tree(&tree)),
+                ];
+                for one in both {
+                    one.join().unwrap().unwrap();
+                }
+            });
+            assert!(!tree.exists());
+        }
     }
 }
