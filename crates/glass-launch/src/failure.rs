@@ -9,6 +9,22 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
 }
 
+impl Failure {
+    const ENDED: &str = "start init";
+
+    /// Init ended without a word.
+    pub(crate) fn ended() -> Self {
+        Self {
+            step: Self::ENDED.to_owned(),
+            reason: "it ended without a word".to_owned(),
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.step == Self::ENDED
+    }
+}
+
 /// Names the step of a result.
 pub(crate) trait Step<T> {
     fn step(self, step: impl Into<String>) -> Result<T, Failure>;

@@ -109,24 +109,20 @@ fn accompany(
         });
     }
     let record = recorded?;
-    // An init that failed before it was told to go on did not read that word, so its end looks like a reset.
-    heard.step("hear from init")?;
-    if words.is_empty() && record.is_alive() {
+    // An init that ended before it was told to go on did not read that word, so its end looks like a reset.
+    if heard.is_ok() && words.is_empty() && record.is_alive() {
         steps.take_text(times);
         steps.done("execute the guest");
         return Ok(());
     }
-    Err(Failure {
-        step: "start init".to_owned(),
-        reason: "it ended without a word".to_owned(),
-    })
+    Err(Failure::ended())
 }
 
 fn record(dir: &Path, pid: i32, init: &mut UnixStream) -> Result<InitRecord, Failure> {
-    let record = InitRecord::of(pid).step("find init")?;
+    let record = InitRecord::of(pid).map_err(|_| Failure::ended())?;
     // The record comes before the word to go on: init runs only when whoever comes later can know of it.
     write_record(dir, &record).step("write init.json")?;
-    init.write_all(b"g").step("release init")?;
+    init.write_all(b"g").map_err(|_| Failure::ended())?;
     Ok(record)
 }
 

@@ -46,6 +46,7 @@ fn main() -> io::Result<()> {
     };
     answer(&match launched {
         Ok(steps) => LaunchReport::Started(steps),
+        Err(failure) if failure.is_ended() => LaunchReport::Ended,
         Err(Failure { step, reason }) => LaunchReport::Failed { step, reason },
     })
 }

@@ -90,6 +90,8 @@ pub struct InitRecord {
 pub enum LaunchReport {
     /// The guest was executed. The steps until then, in their order.
     Started(Vec<StepTime>),
+    /// The guest's process ended before it was the guest, without a word: somebody killed it.
+    Ended,
     /// Nothing was started.
     Failed {
         /// What was being done.

@@ -69,6 +69,7 @@ impl GuestError {
                 RuntimeError::Unknown(_) | RuntimeError::UnknownSnapshot(_) => Code::NotFound,
                 RuntimeError::StillRunning(_) => Code::FailedPrecondition,
                 RuntimeError::NotRunning(_)
+                | RuntimeError::Ended { .. }
                 | RuntimeError::PortClosed { .. }
                 | RuntimeError::Unsupported { .. }
                 | RuntimeError::Step { .. }

@@ -13,6 +13,8 @@ use crate::{RuntimeError, socket};
 
 /// A guest that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How soon a guest ends whose connection has broken, if that is why.
+const SOON: Duration = Duration::from_secs(1);
 /// How much of the guest's log an error shows.
 const TAIL: usize = 2000;
 
@@ -42,14 +44,19 @@ pub(crate) async fn first_of(
             },
         }
     };
+    let ended = || RuntimeError::Ended {
+        id: id.clone(),
+        said: log_tail(dir),
+    };
     tokio::select! {
         answer = tokio::time::timeout(PATIENCE, answer) => match answer {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) if init.ends_within(SOON).await.unwrap_or(false) => Err(ended()),
             Ok(Err(e)) => Err(failed(e.to_string())),
             Err(_) => Err(failed(format!("no answer within {PATIENCE:?}"))),
         },
-        ended = init.exited() => match ended {
-            Ok(()) => Err(failed("the guest ended".to_owned())),
+        exited = init.exited() => match exited {
+            Ok(()) => Err(ended()),
             Err(e) => Err(failed(e.to_string())),
         },
     }

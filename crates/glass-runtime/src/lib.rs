@@ -79,6 +79,8 @@ pub enum Activity {
     Running,
     /// Its processes exist and get no CPU.
     Frozen,
+    /// It has no process any more, and nobody has tidied up after them yet, as a stop does.
+    Ended,
     /// It has files and no process.
     Stopped,
 }
@@ -180,6 +182,17 @@ pub enum RuntimeError {
     /// It has processes, and the operation needs it without.
     #[error("sandbox {0} is running")]
     StillRunning(SandboxId),
+    /// Its guest ended while it was being started.
+    #[error(
+        "the guest of sandbox {id} ended while it was being started{}",
+        words(said)
+    )]
+    Ended {
+        /// Which sandbox.
+        id: SandboxId,
+        /// What the guest said last; often nothing.
+        said: String,
+    },
     /// A step failed.
     #[error("{step} of sandbox {id} failed: {reason}")]
     Step {
@@ -222,6 +235,14 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+fn words(said: &str) -> String {
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {said}")
     }
 }
 

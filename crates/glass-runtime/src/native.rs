@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use glass_launch::{SOCKET_FILE, STILL_FILE, remove_tree};
+use glass_launch::{INIT_FILE, SOCKET_FILE, STILL_FILE, remove_tree};
 use glass_types::{Isolation, SandboxId};
 use rustix::process::Signal;
 
@@ -49,6 +49,9 @@ use network::SocketMaker;
 use sandbox::{Record, SandboxDir};
 use timings::Timings;
 use users::Users;
+
+/// How soon a sandbox ends to which a connection failed, if that is why.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What an operator decides about the native runtime.
 #[derive(Debug, Clone)]
@@ -342,7 +345,8 @@ impl NativeRuntime {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);
-        for name in ["init.json", SOCKET_FILE] {
+        // The record last: as long as it is there, there is something to tidy up.
+        for name in [SOCKET_FILE, INIT_FILE] {
             match std::fs::remove_file(dir.path.join(name)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(dir.error(name, e)),
                 Ok(()) | Err(_) => {}
@@ -461,6 +465,7 @@ impl Runtime for NativeRuntime {
         for id in self.ids()? {
             let dir = self.dir(&id);
             let activity = match self.init(&id, &dir)? {
+                None if dir.path.join(INIT_FILE).exists() => Activity::Ended,
                 None => Activity::Stopped,
                 Some(_) if self.group(&id).is_frozen().unwrap_or(false) => Activity::Frozen,
                 Some(_) => Activity::Running,
@@ -563,6 +568,10 @@ impl Runtime for NativeRuntime {
                     port,
                 })
             }
+            // Its network is torn down before its end is to be seen.
+            Err(_) if init.ends_within(SOON).await.unwrap_or(false) => {
+                Err(RuntimeError::NotRunning(id.clone()))
+            }
             Err(e) => Err(step(id, failed)(e)),
         }
     }
@@ -573,6 +582,10 @@ impl Runtime for NativeRuntime {
         match socket::connect(&sockets, SOCKET_FILE).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(RuntimeError::NotRunning(id.clone()))
+            }
+            // The socket goes with a stop.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 Err(RuntimeError::NotRunning(id.clone()))
             }
             Err(e) => Err(step(id, "connect to the guest")(e)),

@@ -91,7 +91,7 @@ impl From<RuntimeError> for ApiError {
             RuntimeError::StillRunning(id) => Problem::new(Code::StateConflict, detail)
                 .with_remedy(format!("stop it with `glasshouse stop {id}`")),
             // Whoever uses a sandbox has woken it: it ended just now, and the next use wakes it again.
-            RuntimeError::NotRunning(_) => {
+            RuntimeError::NotRunning(_) | RuntimeError::Ended { .. } => {
                 Problem::new(Code::SandboxUnavailable, detail).with_retry_after(1)
             }
             RuntimeError::PortClosed { .. } => Problem::new(Code::SandboxUnavailable, detail),

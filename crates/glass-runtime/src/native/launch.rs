@@ -71,7 +71,13 @@ impl NativeRuntime {
         let launched = self
             .run_launcher(None, &launch)
             .await
-            .map_err(step(id, "launch"));
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::UnexpectedEof => RuntimeError::Ended {
+                    id: id.clone(),
+                    said: String::new(),
+                },
+                _ => step(id, "launch")(e),
+            });
         if launched.is_err() {
             group
                 .remove()
@@ -82,7 +88,8 @@ impl NativeRuntime {
         Ok(())
     }
 
-    /// Has the launcher launch, or do what the word says.
+    /// Has the launcher launch, or do what the word says. [`io::ErrorKind::UnexpectedEof`] says that init ended without a
+    /// word.
     pub(super) async fn run_launcher(
         &self,
         word: Option<&str>,
@@ -90,6 +97,7 @@ impl NativeRuntime {
     ) -> io::Result<Vec<StepTime>> {
         match self.run_program(word, spec).await? {
             LaunchReport::Started(steps) => Ok(steps),
+            LaunchReport::Ended => Err(io::ErrorKind::UnexpectedEof.into()),
             LaunchReport::Failed { step, reason } => {
                 Err(io::Error::other(format!("{step}: {reason}")))
             }

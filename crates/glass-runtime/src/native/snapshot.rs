@@ -36,11 +36,18 @@ impl Snapshots for NativeRuntime {
                         target: making.path.clone(),
                         init: init.pid,
                     };
-                    let kept = self.run_keeper(&spec).await;
-                    if kept.is_err() {
-                        thaw_or_tell(&dir, &image);
+                    match self.run_keeper(&spec).await {
+                        Ok(()) => Ok(making),
+                        Err(error) => {
+                            thaw_or_tell(&dir, &image);
+                            // It may have ended meanwhile, which makes it only simpler.
+                            if init.is_alive() {
+                                Err(error)
+                            } else {
+                                self.clone_stopped(sandbox, &dir, &image, making).await
+                            }
+                        }
                     }
-                    kept.map(|()| making)
                 }
                 None => self.clone_stopped(sandbox, &dir, &image, making).await,
             }
@@ -183,6 +190,7 @@ impl NativeRuntime {
         tracing::debug!(sandbox.id = %sandbox, "snapshot without processes");
         let image = image.to_owned();
         blocking(move || {
+            making.file.set_len(0)?;
             clone_file(&std::fs::File::open(image)?, &making.file)?;
             Ok(making)
         })

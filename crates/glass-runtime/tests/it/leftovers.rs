@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join_all;
+use glass_runtime::Activity;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::world::{Kind, World, mounts};
 
@@ -56,6 +58,37 @@ async fn a_destroy_that_was_cut_off_is_done_again() {
             world.runtime.destroy(&spec.id).await.unwrap();
             assert_eq!(files(world.dir.path()), before, "after {micros} µs");
         }
+    })
+    .await;
+}
+
+/// A server that is killed before it has tidied up leaves that to the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_sandbox_has_left_is_told_and_goes_with_a_stop() {
+    World::run(Kind::Native, async |world| {
+        let sandbox = world.up().await;
+        let dir = world
+            .dir
+            .path()
+            .join("state/sandboxes")
+            .join(sandbox.id.as_str());
+        let text = std::fs::read_to_string(dir.join("init.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let init = i32::try_from(record["pid"].as_i64().unwrap()).unwrap();
+        kill_process(Pid::from_raw(init).unwrap(), Signal::KILL).unwrap();
+        world.runtime.exited(&sandbox.id).await.unwrap();
+        let activity = async || world.runtime.list().await.unwrap()[0].activity;
+        assert_eq!(activity().await, Activity::Ended);
+        assert!(!cgroups(&[sandbox.id.as_str()]).is_empty());
+        world
+            .runtime
+            .stop(&sandbox.id, Duration::ZERO)
+            .await
+            .unwrap();
+        assert_eq!(activity().await, Activity::Stopped);
+        assert!(cgroups(&[sandbox.id.as_str()]).is_empty());
+        assert!(!dir.join("guest.sock").exists());
+        world.runtime.destroy(&sandbox.id).await.unwrap();
     })
     .await;
 }

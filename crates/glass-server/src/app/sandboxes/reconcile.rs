@@ -30,7 +30,7 @@ enum Repair {
     Attach,
     /// It should run and had no process.
     Restart,
-    /// It should rest and had processes.
+    /// It should rest and had processes, or they were not tidied up after.
     Stop,
     /// It should stand still and ran.
     Freeze,
@@ -68,14 +68,14 @@ fn difference(
     use Activity as A;
     match (state, activity) {
         (SandboxState::Creating | SandboxState::Destroying, _) => Some(Repair::Finish),
-        (SandboxState::Running, None | Some(A::Stopped)) => Some(Repair::Restart),
-        (SandboxState::Frozen, None | Some(A::Stopped)) => Some(Repair::Stop),
+        (SandboxState::Running, None | Some(A::Ended | A::Stopped)) => Some(Repair::Restart),
+        (SandboxState::Frozen, None | Some(A::Ended | A::Stopped)) => Some(Repair::Stop),
         (SandboxState::Running | SandboxState::Frozen, Some(_)) if !is_attached => {
             Some(Repair::Attach)
         }
         (SandboxState::Running, Some(A::Frozen)) => Some(Repair::Thaw),
         (SandboxState::Frozen, Some(A::Running)) => Some(Repair::Freeze),
-        (SandboxState::Stopped | SandboxState::Failed, Some(A::Running | A::Frozen)) => {
+        (SandboxState::Stopped | SandboxState::Failed, Some(A::Running | A::Frozen | A::Ended)) => {
             Some(Repair::Stop)
         }
         (SandboxState::Archived, Some(_)) => Some(Repair::Release),
@@ -269,16 +269,25 @@ mod tests {
     fn every_other_pair_has_its_repair() {
         use Activity as A;
         for state in SandboxState::ALL {
-            for activity in [None, Some(A::Running), Some(A::Frozen), Some(A::Stopped)] {
+            for activity in [
+                None,
+                Some(A::Running),
+                Some(A::Frozen),
+                Some(A::Ended),
+                Some(A::Stopped),
+            ] {
                 let repair = difference(state, activity, false);
                 let is_up = matches!(activity, Some(A::Running | A::Frozen));
+                let is_untidy = is_up || activity == Some(A::Ended);
                 let expected = match state {
                     SandboxState::Creating | SandboxState::Destroying => Some(Repair::Finish),
                     SandboxState::Running if is_up => Some(Repair::Attach),
                     SandboxState::Frozen if is_up => Some(Repair::Attach),
                     SandboxState::Running => Some(Repair::Restart),
                     SandboxState::Frozen => Some(Repair::Stop),
-                    SandboxState::Stopped | SandboxState::Failed => is_up.then_some(Repair::Stop),
+                    SandboxState::Stopped | SandboxState::Failed => {
+                        is_untidy.then_some(Repair::Stop)
+                    }
                     SandboxState::Archived => activity.map(|_| Repair::Release),
                 };
                 assert_eq!(repair, expected, "{state} {activity:?}");
