@@ -1,8 +1,10 @@
 //! Many sandboxes, random work, and somebody who kills whatever there is: afterwards the world equals the database and
 //! every file that was acknowledged is there.
 //!
-//! `GLASSHOUSE_SOAK_SANDBOXES` and `GLASSHOUSE_SOAK_SECONDS` make it larger, `GLASSHOUSE_SOAK_SEED` repeats the choices
-//! of a run, `GLASSHOUSE_CYCLES` runs all cycles of the cycle test.
+//! By default this is small enough for every run of the tests. `GLASSHOUSE_SOAK_SANDBOXES` and `GLASSHOUSE_SOAK_SECONDS`
+//! make it larger, `GLASSHOUSE_CYCLES` says how often the one sandbox of the cycle test is frozen.
+//! `GLASSHOUSE_SOAK_SEED` repeats the choices of a run, each worker's for itself. It does not repeat the run: what meets
+//! what is up to the machine, and choices depend on what went before.
 
 #![expect(
     clippy::print_stderr,
@@ -21,6 +23,7 @@ mod cycles;
 mod harness;
 mod known;
 mod soak;
+mod socket;
 mod world;
 
 use std::str::FromStr;
