@@ -1,6 +1,6 @@
 //! What a sandbox reaches of a small internet, by its policy.
 
-mod gvisor;
+mod proxied;
 mod world;
 
 use std::sync::atomic::Ordering;

@@ -1,27 +1,50 @@
-//! Under gVisor the proxy alone leads out, and refuses what it refuses to any sandbox.
+//! Under gVisor and Docker the proxy alone leads out, and refuses what it refuses to any sandbox.
 
 use std::sync::atomic::Ordering;
 
 use anyhow::ensure;
-use glass_testing::lacks_runsc;
-use serde_json::json;
+use glass_testing::{Dockerd, ServerOptions, TestServer, lacks_runsc};
+use serde_json::{Value, json};
 
-use super::world::{METADATA, OWN, OWN_PORT, PRIVATE, PUBLIC, PUBLIC_V6, enter};
+use super::world::{METADATA, OWN, OWN_PORT, PRIVATE, PUBLIC, PUBLIC_V6, World, enter};
 use super::{ask, logged, sandbox, server};
+use crate::harness::binary;
 
 const CURL: &str = "curl -sS --max-time 60 --noproxy '' -x http://127.0.0.1:49982";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_proxy_leads_out_and_by_policy() -> anyhow::Result<()> {
+async fn only_the_proxy_leads_out_of_gvisor() -> anyhow::Result<()> {
     if lacks_runsc() {
         return Ok(());
     }
-    let name = "egress::gvisor::only_the_proxy_leads_out_and_by_policy";
+    let name = "egress::proxied::only_the_proxy_leads_out_of_gvisor";
     let Some(world) = enter(name).await? else {
         return Ok(());
     };
     let server = server(&world).await?;
-    let sandbox = sandbox(&server, json!({ "isolation": "gvisor" })).await?;
+    by_policy(&world, &server, json!({ "isolation": "gvisor" })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_proxy_leads_out_of_docker() -> anyhow::Result<()> {
+    let Some(world) = enter("egress::proxied::only_the_proxy_leads_out_of_docker").await? else {
+        return Ok(());
+    };
+    let daemon = Dockerd::start(&[])?;
+    let socket = format!("unix://{}", daemon.socket().display());
+    let server = TestServer::start(ServerOptions {
+        binary: binary(),
+        runtime: "docker",
+        images: Some(world.images.clone()),
+        env: vec![("DOCKER_HOST".to_owned(), socket)],
+    })
+    .await?;
+    by_policy(&world, &server, json!({})).await
+}
+
+/// Nothing is reached without the proxy, and by it what each policy allows.
+async fn by_policy(world: &World, server: &TestServer, params: Value) -> anyhow::Result<()> {
+    let sandbox = sandbox(server, params).await?;
     let egress = format!("/v1/sandboxes/{sandbox}/egress");
     let list = json!({ "mode": "allowlist", "rules": ["good.example"] });
     for policy in [json!({ "mode": "open" }), list, json!({ "mode": "none" })] {
@@ -95,10 +118,10 @@ async fn only_the_proxy_leads_out_and_by_policy() -> anyhow::Result<()> {
         let (code, printed) = server.exec(&sandbox, &format!("{CURL} {other}")).await?;
         ensure!(code != 0, "{mode}: {printed}");
         if mode == "allowlist" {
-            logged(&server, &sandbox, "good.example", 443, "tls_name").await?;
+            logged(server, &sandbox, "good.example", 443, "tls_name").await?;
         }
     }
-    logged(&server, &sandbox, METADATA, 80, "link_local").await?;
+    logged(server, &sandbox, METADATA, 80, "link_local").await?;
     ensure!(
         world.reached.load(Ordering::Relaxed) == 0,
         "something private was reached"
