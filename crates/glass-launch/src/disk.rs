@@ -19,7 +19,8 @@ const BLOCKS_HIGH: usize = 0x150;
 const OWNER: &str = "disk/owner";
 
 /// Lets the mounted file system have all of its device, which is larger when a fork has a larger limit than its snapshot.
-/// A host whose root lacks the capability for it (`CAP_SYS_RESOURCE`) leaves the sandbox with the smaller disk.
+/// A root that lacks the capability for it (`CAP_SYS_RESOURCE`) makes no such fork. One that lost it since leaves a sandbox
+/// of before with the smaller disk, for its files are worth more than the room.
 pub(crate) fn grow(mut device: &File, root: &Path) -> io::Result<()> {
     let mut superblock = [0; 1024];
     device.read_exact_at(&mut superblock, SUPERBLOCK)?;

@@ -74,6 +74,7 @@ impl GuestError {
                 | RuntimeError::Unsupported { .. }
                 | RuntimeError::Step { .. }
                 | RuntimeError::DiskTooSmall { .. }
+                | RuntimeError::DiskCannotGrow { .. }
                 | RuntimeError::Io { .. } => Code::Unavailable,
             },
             Self::Broken { .. } => Code::Unavailable,

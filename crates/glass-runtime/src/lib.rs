@@ -179,6 +179,16 @@ pub enum RuntimeError {
         /// What was allowed, in bytes.
         limit: u64,
     },
+    /// A disk as large as asked for cannot be made of the snapshot's on this host.
+    #[error("snapshot {snapshot} has a disk of {} MiB, which the server may not grow to {} MiB: that takes the capability CAP_SYS_RESOURCE", size >> 20, limit >> 20)]
+    DiskCannotGrow {
+        /// Which snapshot.
+        snapshot: SnapshotId,
+        /// The size of its disk, in bytes.
+        size: u64,
+        /// What was asked for, in bytes.
+        limit: u64,
+    },
     /// It has processes, and the operation needs it without.
     #[error("sandbox {0} is running")]
     StillRunning(SandboxId),

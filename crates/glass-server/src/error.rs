@@ -103,6 +103,16 @@ impl From<RuntimeError> for ApiError {
                 limit,
                 format!("the snapshot needs a disk of {needed} bytes"),
             ),
+            RuntimeError::DiskCannotGrow { size, limit, .. } => Problem::field(
+                "limits.disk_bytes",
+                limit,
+                format!(
+                    "the snapshot has a disk of {size} bytes, and this host does not let it grow"
+                ),
+            )
+            .with_remedy(format!(
+                "give {size}, or start the server with the capability CAP_SYS_RESOURCE"
+            )),
             RuntimeError::Step { ref reason, .. } if is_disk_full(reason) => disk_full(detail),
             RuntimeError::Io { ref source, .. }
                 if source.kind() == std::io::ErrorKind::StorageFull =>

@@ -6,6 +6,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use glass_launch::{KeepReport, KeepSpec, clone_file, thaw_left};
 use glass_types::{SandboxId, SnapshotId};
+use rustix::thread::CapabilitySet;
 
 use super::disk::{self, Making};
 use super::sandbox::{Record, SandboxDir};
@@ -228,7 +229,7 @@ fn status(id: &SnapshotId, path: &Path) -> Result<SnapshotStatus, RuntimeError> 
     }
 }
 
-/// A file system cannot be made smaller than it is.
+/// A file system cannot be made smaller than it is, and larger only by a root that the host lets.
 fn fits(id: &SnapshotId, path: &Path, limit: u64) -> Result<(), RuntimeError> {
     let needed = std::fs::metadata(path)
         .map_err(|source| RuntimeError::Io {
@@ -236,14 +237,26 @@ fn fits(id: &SnapshotId, path: &Path, limit: u64) -> Result<(), RuntimeError> {
             source,
         })?
         .len();
-    if needed <= limit {
+    if needed == limit || needed < limit && may_grow() {
         return Ok(());
+    }
+    if needed < limit {
+        return Err(RuntimeError::DiskCannotGrow {
+            snapshot: id.clone(),
+            size: needed,
+            limit,
+        });
     }
     Err(RuntimeError::DiskTooSmall {
         snapshot: id.clone(),
         needed,
         limit,
     })
+}
+
+fn may_grow() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_RESOURCE))
 }
 
 /// Keeps the kind of the error, by which a full disk is told from a broken one.

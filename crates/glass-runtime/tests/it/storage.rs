@@ -47,18 +47,20 @@ async fn a_fork_has_a_limit_of_its_own() {
         let same = world.up_with(sized(world, 64 * MIB, Some(&snapshot))).await;
         assert!(fill(&same, "big").await < 64 * MIB);
         // Beyond what one block of group descriptors covers, so that the file system has to change its form.
-        let large = world
-            .up_with(sized(world, 20 << 30, Some(&snapshot)))
-            .await;
-        let blocks = large.shell("busybox df -k ~ | busybox tail -n 1 | busybox awk '{print $2}'").await;
-        let kib: u64 = text(&blocks).trim().parse().unwrap();
-        if may_grow() {
-            assert!(kib > 18 << 20, "{kib}");
-        } else {
-            assert!(kib > 40 << 10, "{kib}");
-            assert!(fill(&large, "big").await > 30 * MIB);
+        let larger = sized(world, 20 << 30, Some(&snapshot));
+        if !may_grow() {
+            match world.runtime.create(&larger).await.unwrap_err() {
+                RuntimeError::DiskCannotGrow { size, limit, .. } => {
+                    assert_eq!((size, limit), (64 * MIB, 20 << 30));
+                }
+                error => panic!("{error}"),
+            }
             return;
         }
+        let large = world.up_with(larger).await;
+        let blocks = large.shell("busybox df -k ~ | busybox tail -n 1 | busybox awk '{print $2}'").await;
+        let kib: u64 = text(&blocks).trim().parse().unwrap();
+        assert!(kib > 18 << 20, "{kib}");
         let written = large
             .shell("busybox dd if=/dev/urandom of=$HOME/big bs=1000000 count=200 && busybox sync && cat ~/kept && busybox md5sum ~/big > ~/sum")
             .await;
