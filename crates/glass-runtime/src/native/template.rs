@@ -18,7 +18,8 @@ use super::sandbox::SandboxDir;
 use super::users;
 use crate::{SandboxSpec, blocking};
 
-/// How many images have one ready. The others are prepared anew when they are wanted again.
+/// How many images have one ready, and how many sizes. The others are made anew when they are wanted again: whoever asks
+/// for a sandbox picks both.
 const COUNT: usize = 16;
 
 impl NativeRuntime {
@@ -30,6 +31,7 @@ impl NativeRuntime {
     ) -> io::Result<PathBuf> {
         let bytes = spec.limits.disk_bytes.max(disk::LEAST);
         let blank = self.disks.blank(bytes).await?;
+        used(&blank)?;
         let prepared = self.disks.templates().join(format!(
             "image-{}-{bytes}.img",
             name(&spec.layers, &self.programs.launcher)?
@@ -47,16 +49,7 @@ impl NativeRuntime {
         if !prepared.exists() {
             return Ok(blank);
         }
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        };
-        let times = Timestamps {
-            last_access: now,
-            last_modification: now,
-        };
-        // Those that were used last are kept.
-        rustix::fs::utimensat(CWD, &prepared, &times, AtFlags::empty())?;
+        used(&prepared)?;
         Ok(prepared)
     }
 
@@ -125,18 +118,41 @@ fn name(layers: &[PathBuf], launcher: &Path) -> io::Result<String> {
         .collect())
 }
 
+/// Those that were used last are kept.
+fn used(template: &Path) -> io::Result<()> {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    Ok(rustix::fs::utimensat(
+        CWD,
+        template,
+        &times,
+        AtFlags::empty(),
+    )?)
+}
+
 fn forget_the_oldest(templates: &Path) -> io::Result<()> {
-    let mut prepared = Vec::new();
-    for entry in fs::read_dir(templates)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(b"image-") {
-            prepared.push((entry.metadata()?.modified()?, entry.path()));
+    for kind in ["image-", "ext4-"] {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(templates)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            // What is being made is nobody's to remove.
+            if name.starts_with(kind.as_bytes()) && name.ends_with(b".img") {
+                kept.push((entry.metadata()?.modified()?, entry.path()));
+            }
         }
-    }
-    prepared.sort_unstable();
-    let many = prepared.len().saturating_sub(COUNT);
-    for (_, path) in prepared.into_iter().take(many) {
-        fs::remove_file(path)?;
+        kept.sort_unstable();
+        let many = kept.len().saturating_sub(COUNT);
+        for (_, path) in kept.into_iter().take(many) {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }
@@ -163,6 +179,24 @@ mod tests {
         forget_the_oldest(dir.path()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), COUNT + 1);
         assert!(!path(3).exists() && !path(5).exists());
+    }
+
+    #[test]
+    fn sizes_do_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |size: usize| dir.path().join(format!("ext4-{size}.img"));
+        for size in 0..=COUNT {
+            fs::write(path(size), "").unwrap();
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(size as u64);
+            let file = fs::File::open(path(size)).unwrap();
+            file.set_modified(at).unwrap();
+        }
+        let making = dir.path().join("ext4-99.x.new");
+        fs::write(&making, "").unwrap();
+        used(&path(0)).unwrap();
+        forget_the_oldest(dir.path()).unwrap();
+        assert!(path(0).exists() && !path(1).exists() && making.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), COUNT + 1);
     }
 
     #[test]
