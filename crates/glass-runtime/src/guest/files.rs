@@ -7,9 +7,10 @@ use glass_guest_protocol::filesystem::{
     Entry, EntryResponse, Imported, ListDirRequest, ListDirResponse, MoveRequest, PathRequest,
     WrittenFile,
 };
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
+use serde::de::DeserializeOwned;
 
 use super::{FileStream, GuestClient, GuestError};
 
@@ -76,23 +77,12 @@ impl GuestClient {
     /// `NotFound`; `InvalidArgument` if it is not a regular file.
     pub async fn read_file(&self, path: &str) -> Result<(u64, FileStream), GuestError> {
         let call = "reading a file";
-        let request = Request::get(files_uri(path)).body(super::wire::empty());
-        let answer = self.http(call, request).await?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(call, answer).await);
-        }
-        let size = answer
-            .headers()
+        let (headers, bytes) = self.download(call, files_uri(path)).await?;
+        let size = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .ok_or_else(|| self.nonsense(call, "no content-length"))?;
-        let client = self.clone();
-        let (body, connection) = answer.into_parts();
-        let bytes = body.into_data_stream().map(move |part| {
-            let _held = &connection;
-            part.map_err(|error| client.broken("reading a file", error))
-        });
-        Ok((size, Box::pin(bytes)))
+        Ok((size, bytes))
     }
 
     /// Writes a file and its parent directories. The file is replaced when all bytes have come, or left as it was.
@@ -105,17 +95,8 @@ impl GuestClient {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let call = "writing a file";
-        let body = StreamBody::new(bytes.map(|part| part.map(Frame::data).map_err(Into::into)));
-        let request = Request::post(files_uri(path))
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .body(body.boxed_unsync());
-        let answer = self.http(call, request).await?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(call, answer).await);
-        }
-        let body = self.collect(call, answer).await?;
-        let written: Vec<WrittenFile> = serde_json::from_slice(&body)
-            .map_err(|error| self.nonsense(call, error.to_string()))?;
+        let request = Request::post(files_uri(path));
+        let written: Vec<WrittenFile> = self.upload(call, request, bytes).await?;
         written
             .into_iter()
             .next()
@@ -127,19 +108,9 @@ impl GuestClient {
     /// # Errors
     /// `NotFound`; `InvalidArgument` if it is no directory, or has names that the format cannot hold.
     pub async fn read_archive(&self, path: &str, format: &str) -> Result<FileStream, GuestError> {
-        let call = "exporting files";
-        let request = Request::get(archive_uri(path, format)).body(super::wire::empty());
-        let answer = self.http(call, request).await?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(call, answer).await);
-        }
-        let client = self.clone();
-        let (body, connection) = answer.into_parts();
-        let bytes = body.into_data_stream().map(move |part| {
-            let _held = &connection;
-            part.map_err(|error| client.broken("exporting files", error))
-        });
-        Ok(Box::pin(bytes))
+        let uri = archive_uri(path, format);
+        let (_, bytes) = self.download("exporting files", uri).await?;
+        Ok(bytes)
     }
 
     /// Unpacks an archive into a directory, which is made if it is missing. Nothing changes there before all of the
@@ -157,9 +128,45 @@ impl GuestClient {
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let call = "importing files";
+        let request = Request::put(archive_uri(path, format));
+        self.upload("importing files", request, bytes).await
+    }
+
+    /// The head of an answer, and its bytes as they come.
+    async fn download(
+        &self,
+        call: &'static str,
+        uri: String,
+    ) -> Result<(HeaderMap, FileStream), GuestError> {
+        let request = Request::get(uri).body(super::wire::empty());
+        let answer = self.http(call, request).await?;
+        if !answer.status().is_success() {
+            return Err(self.refusal(call, answer).await);
+        }
+        let headers = answer.headers().clone();
+        let client = self.clone();
+        let (body, connection) = answer.into_parts();
+        let bytes = body.into_data_stream().map(move |part| {
+            let _held = &connection;
+            part.map_err(|error| client.broken(call, error))
+        });
+        Ok((headers, Box::pin(bytes)))
+    }
+
+    /// Sends bytes as they come, and reads what became of them.
+    async fn upload<S, E, A>(
+        &self,
+        call: &'static str,
+        request: http::request::Builder,
+        bytes: S,
+    ) -> Result<A, GuestError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        A: DeserializeOwned,
+    {
         let body = StreamBody::new(bytes.map(|part| part.map(Frame::data).map_err(Into::into)));
-        let request = Request::put(archive_uri(path, format))
+        let request = request
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(body.boxed_unsync());
         let answer = self.http(call, request).await?;
