@@ -31,8 +31,8 @@ pub use image::ImageArchive;
 use crate::locks::Locks;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
-    BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, socket, step,
-    tunnel,
+    BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Stats, socket, state,
+    step, tunnel,
 };
 use daemon::Daemon;
 use image::Images;
@@ -88,7 +88,7 @@ impl DockerRuntime {
         make_dir_all(&state_dir.join("sandboxes"), 0o711)?;
         let (docker, host) = host::reach(&config.socket).await?;
         let path = state_dir.as_os_str().as_encoded_bytes();
-        let state = hex(&Sha256::digest(path)[..6]);
+        let state = state::hex(&Sha256::digest(path)[..6]);
         let images = Images::new(docker.clone(), config.archive, state.clone(), &state_dir)?;
         if let Err(error) = images.prune().await {
             tracing::warn!(%error, "old images could not be removed from Docker");
@@ -140,10 +140,6 @@ impl DockerRuntime {
 /// Whether the daemon refused with this status.
 fn is_status(error: &Error, status: u16) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code, .. } if *status_code == status)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[async_trait]

@@ -16,6 +16,7 @@ mod programs;
 mod ready;
 pub mod sim;
 mod socket;
+mod state;
 mod tunnel;
 
 use std::collections::BTreeMap;

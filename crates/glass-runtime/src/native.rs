@@ -40,7 +40,7 @@ use crate::process::Init;
 use crate::programs::{Programs, make_dir_all};
 use crate::{
     Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
-    Stats, blocking, health, no_microvm, ready, socket, step, tunnel,
+    Stats, blocking, health, no_microvm, ready, socket, state, step, tunnel,
 };
 use cgroup::{Group, Hierarchy};
 use disk::Disks;
@@ -246,7 +246,7 @@ impl NativeRuntime {
 
     /// Thaws the file systems that were frozen when the last server ended.
     fn thaw_all_left(&self) -> Result<(), RuntimeError> {
-        for id in self.ids()? {
+        for id in state::sandboxes(&self.state_dir)? {
             let dir = self.dir(&id);
             if dir.path.join(STILL_FILE).exists()
                 && let Some(record) = dir.record().unwrap_or(None)
@@ -255,21 +255,6 @@ impl NativeRuntime {
             }
         }
         Ok(())
-    }
-
-    /// All that have a directory.
-    fn ids(&self) -> Result<Vec<SandboxId>, RuntimeError> {
-        let path = self.state_dir.join("sandboxes");
-        let error = |source| RuntimeError::Io {
-            path: path.clone(),
-            source,
-        };
-        let mut ids = Vec::new();
-        for entry in std::fs::read_dir(&path).map_err(error)? {
-            let name = entry.map_err(error)?.file_name();
-            ids.extend(name.to_str().and_then(|name| name.parse().ok()));
-        }
-        Ok(ids)
     }
 
     async fn start_timed(&self, spec: &SandboxSpec) -> Result<Vec<StepTime>, RuntimeError> {
@@ -462,7 +447,7 @@ impl Runtime for NativeRuntime {
 
     async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
         let mut all = Vec::new();
-        for id in self.ids()? {
+        for id in state::sandboxes(&self.state_dir)? {
             let dir = self.dir(&id);
             let activity = match self.init(&id, &dir)? {
                 None if dir.path.join(INIT_FILE).exists() => Activity::Ended,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::RuntimeError;
+use crate::state::hex;
 
 const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/glass-guest"));
 const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/glass-launch"));
@@ -29,12 +30,7 @@ impl Programs {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
-        let digest: String = hash
-            .finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex(&hash.finalize()[..16]);
         let dir = state_dir.join("bin").join(digest);
         let programs = Self {
             guest: dir.join("glass-guest"),

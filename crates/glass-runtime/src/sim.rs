@@ -28,7 +28,7 @@ use crate::process::Init;
 use crate::programs::{Programs, make_dir_all, write_atomically};
 use crate::{
     Activity, BoxStream, DiskFiles, Runtime, RuntimeError, SandboxSpec, SandboxStatus, Snapshots,
-    Stats, health, socket, step,
+    Stats, health, socket, state, step,
 };
 use crowd::Crowd;
 
@@ -63,7 +63,7 @@ impl SimRuntime {
     }
 
     fn dir(&self, id: &SandboxId) -> PathBuf {
-        self.state_dir.join("sandboxes").join(id.as_str())
+        state::dir_of(&self.state_dir, id)
     }
 
     fn existing(&self, id: &SandboxId) -> Result<PathBuf, RuntimeError> {
@@ -227,20 +227,8 @@ impl Runtime for SimRuntime {
     }
 
     async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
-        let path = self.state_dir.join("sandboxes");
-        let error = |source| RuntimeError::Io {
-            path: path.clone(),
-            source,
-        };
         let mut all = Vec::new();
-        for entry in fs::read_dir(&path).map_err(error)? {
-            let name = entry.map_err(error)?.file_name();
-            let Some(id) = name
-                .to_str()
-                .and_then(|name| name.parse::<SandboxId>().ok())
-            else {
-                continue;
-            };
+        for id in state::sandboxes(&self.state_dir)? {
             let activity = match self.running(&id) {
                 Ok((_, init)) if crowd::is_stopped(init.pid) => Activity::Frozen,
                 Ok(_) => Activity::Running,

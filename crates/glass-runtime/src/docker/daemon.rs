@@ -21,7 +21,9 @@ use super::host::DockerHost;
 use super::image::Images;
 use super::{SANDBOX_LABEL, STATE_LABEL, container, is_status};
 use crate::programs::Programs;
-use crate::{Activity, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, ready, step};
+use crate::{
+    Activity, RuntimeError, SandboxSpec, SandboxStatus, Stats, health, ready, state, step,
+};
 
 /// A guest that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -322,25 +324,14 @@ impl Daemon {
     }
 
     pub(super) async fn list(&self) -> Result<Vec<SandboxStatus>, RuntimeError> {
-        let path = self.state_dir.join("sandboxes");
-        let error = |source| RuntimeError::Io {
-            path: path.clone(),
-            source,
-        };
-        let mut all = BTreeMap::new();
-        for entry in std::fs::read_dir(&path).map_err(error)? {
-            let name = entry.map_err(error)?.file_name();
-            if let Some(id) = name
-                .to_str()
-                .and_then(|name| name.parse::<SandboxId>().ok())
-            {
-                all.insert(id, Activity::Stopped);
-            }
-        }
+        let mut all: BTreeMap<_, _> = state::sandboxes(&self.state_dir)?
+            .into_iter()
+            .map(|id| (id, Activity::Stopped))
+            .collect();
         let found = self
             .containers(None)
             .await
-            .map_err(|e| error(std::io::Error::other(e)))?;
+            .map_err(|e| state::error(&self.state_dir, "sandboxes", std::io::Error::other(e)))?;
         for found in found {
             let id = found
                 .labels

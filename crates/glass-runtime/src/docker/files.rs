@@ -24,10 +24,8 @@ use glass_types::SandboxId;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::RuntimeError;
-use crate::programs::write_atomically;
+use crate::{RuntimeError, state};
 
-const RECORD: &str = "sandbox.json";
 /// Deeper trees than this are no home of a sensible image.
 const DEPTH: usize = 64;
 
@@ -47,7 +45,7 @@ pub(super) struct SandboxDir {
 impl SandboxDir {
     pub(super) fn new(state_dir: &Path, id: &SandboxId) -> Self {
         Self {
-            path: state_dir.join("sandboxes").join(id.as_str()),
+            path: state::dir_of(state_dir, id),
         }
     }
 
@@ -98,21 +96,11 @@ impl SandboxDir {
 
     /// `None` when the sandbox is half-made.
     pub(super) fn record(&self) -> Result<Option<Record>, RuntimeError> {
-        match fs::read(self.path.join(RECORD)) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| {
-                let text = format!(
-                    "{e}; perhaps another runtime made the sandbox: start the server with that one"
-                );
-                self.error(RECORD, io::Error::other(text))
-            }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(self.error(RECORD, e)),
-        }
+        state::read_record(&self.path)
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<(), RuntimeError> {
-        let text = serde_json::to_vec(record).expect("a record is plain data");
-        write_atomically(&self.path.join(RECORD), &text, 0o600).map_err(|e| self.error(RECORD, e))
+        state::write_record(&self.path, record)
     }
 
     /// Removes the guest's last socket, so that the one that appears is the next guest's.
@@ -137,10 +125,7 @@ impl SandboxDir {
     }
 
     pub(super) fn error(&self, name: &str, source: io::Error) -> RuntimeError {
-        RuntimeError::Io {
-            path: self.path.join(name),
-            source,
-        }
+        state::error(&self.path, name, source)
     }
 }
 

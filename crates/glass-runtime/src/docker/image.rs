@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{STATE_LABEL, is_status, skeleton};
-use crate::RuntimeError;
+use crate::{RuntimeError, state};
 
 /// Which layers it was made from, as a list of paths in JSON.
 const LAYERS_LABEL: &str = "io.glasshouse.layers";
@@ -113,7 +113,7 @@ impl Images {
             hash.update(metadata.mtime().to_le_bytes());
             hash.update(metadata.mtime_nsec().to_le_bytes());
         }
-        let tag = super::hex(&hash.finalize()[..16]);
+        let tag = state::hex(&hash.finalize()[..16]);
         Ok(format!("glasshouse-{}:{tag}", self.state))
     }
 

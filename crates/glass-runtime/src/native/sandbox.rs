@@ -25,12 +25,10 @@ use glass_types::SandboxId;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::RuntimeError;
-use crate::programs::write_atomically;
+use crate::{RuntimeError, state};
 
 const IMAGE: &str = "disk.img";
 
-const RECORD: &str = "sandbox.json";
 /// What is remembered of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -51,7 +49,7 @@ pub(super) struct SandboxDir {
 impl SandboxDir {
     pub(super) fn new(state_dir: &Path, id: &SandboxId) -> Self {
         Self {
-            path: state_dir.join("sandboxes").join(id.as_str()),
+            path: state::dir_of(state_dir, id),
         }
     }
 
@@ -91,23 +89,16 @@ impl SandboxDir {
 
     /// `None` when the sandbox is half-made.
     pub(super) fn record(&self) -> Result<Option<Record>, RuntimeError> {
-        match fs::read(self.path.join(RECORD)) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|e| self.error(RECORD, e.into())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(self.error(RECORD, e)),
-        }
+        state::read_record(&self.path)
     }
 
     pub(super) fn write_record(&self, record: Record) -> Result<(), RuntimeError> {
-        let text = serde_json::to_vec(&record).expect("a record is plain data");
-        write_atomically(&self.path.join(RECORD), &text, 0o600).map_err(|e| self.error(RECORD, e))
+        state::write_record(&self.path, &record)
     }
 
     pub(super) fn remove_record(&self) -> Result<(), RuntimeError> {
-        match fs::remove_file(self.path.join(RECORD)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.error(RECORD, e)),
+        match fs::remove_file(self.path.join(state::RECORD)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.error(state::RECORD, e)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -130,9 +121,6 @@ impl SandboxDir {
     }
 
     pub(super) fn error(&self, name: &str, source: io::Error) -> RuntimeError {
-        RuntimeError::Io {
-            path: self.path.join(name),
-            source,
-        }
+        state::error(&self.path, name, source)
     }
 }

@@ -16,7 +16,7 @@ use super::NativeRuntime;
 use super::disk::{self, Making};
 use super::sandbox::SandboxDir;
 use super::users;
-use crate::{SandboxSpec, blocking};
+use crate::{SandboxSpec, blocking, state};
 
 /// How many images have one ready, and how many sizes. The others are made anew when they are wanted again: whoever asks
 /// for a sandbox picks both.
@@ -110,12 +110,7 @@ fn name(layers: &[PathBuf], launcher: &Path) -> io::Result<String> {
             hash.update(number.to_le_bytes());
         }
     }
-    let digest = hash.finalize();
-    Ok(digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(state::hex(&hash.finalize()[..16]))
 }
 
 /// Those that were used last are kept.
