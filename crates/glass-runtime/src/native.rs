@@ -263,10 +263,10 @@ impl NativeRuntime {
         let mut timings = Timings::begin();
         let dir = self.existing(&spec.id)?;
         if self.init(&spec.id, &dir)?.is_none() {
-            drop(launcher_done(&dir).await?);
-        }
-        if self.init(&spec.id, &dir)?.is_none() {
-            self.launch(spec, &dir, &mut timings).await?;
+            let launcher = launcher_done(&dir).await?;
+            if self.init(&spec.id, &dir)?.is_none() {
+                self.launch(spec, &dir, launcher, &mut timings).await?;
+            }
         }
         let (dir, init) = self.running(&spec.id)?;
         timings.done("find init");

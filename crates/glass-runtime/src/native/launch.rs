@@ -1,5 +1,6 @@
 //! Starts a container through the launcher and waits until its guest answers.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,10 +19,14 @@ use crate::{RuntimeError, SandboxSpec, step};
 
 impl NativeRuntime {
     /// Starts the container; its guest may not answer yet. Removes the control groups when it fails.
+    ///
+    /// `alone` keeps other launchers out until the disk was looked at: one whose start was cancelled may only now begin,
+    /// and what it starts would not let go of the disk. It starts the container then, and ours finds it running.
     pub(super) async fn launch(
         &self,
         spec: &SandboxSpec,
         dir: &SandboxDir,
+        alone: Option<File>,
         timings: &mut Timings,
     ) -> Result<(), RuntimeError> {
         let id = &spec.id;
@@ -41,6 +46,7 @@ impl NativeRuntime {
         } else {
             Disk::Directory
         };
+        drop(alone);
         timings.done("look for the last container");
         let group = self.group(id);
         let cgroups = group
