@@ -105,6 +105,21 @@ mod tests {
         assert_eq!(a.as_str().parse::<SandboxId>(), Ok(a.clone()));
     }
 
+    /// It is a part of host names, file names, control groups and labels of containers, and never escaped there.
+    #[test]
+    fn a_fresh_id_is_valid_wherever_it_enters() {
+        for _ in 0..10_000 {
+            let id = SandboxId::random().to_string();
+            assert_eq!(id.len(), 16, "a label of a host name is 63 at most");
+            assert!(id.starts_with(|c: char| c.is_ascii_lowercase()), "{id}");
+            assert!(
+                id.chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()),
+                "{id}"
+            );
+        }
+    }
+
     #[test]
     fn anything_else_is_refused() {
         for text in [

@@ -169,10 +169,8 @@ async fn says(browser: &Browser, js: &str, words: &str) {
 
 /// Where pictures of the pages go, for a person to look at.
 async fn picture(browser: &Browser, name: &str) {
-    if let Some(directory) = std::env::var_os("GLASSHOUSE_PICTURES") {
-        let path = std::path::Path::new(&directory).join(name);
-        browser.screenshot(&path).await.unwrap();
-    }
+    let path = glass_testing::artefact(name).unwrap();
+    browser.screenshot(&path).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `/v1/tasks/{id}/events`: numbered without a gap, resumable, ended by `end`.
 
 use http::Method;
+use serde_json::json;
 
 use crate::client::{Events, SentEvent, send};
 use crate::world::World;
@@ -36,6 +37,31 @@ async fn a_log_has_no_gap_and_ends_with_end() {
         );
         // Read again after the end: the same, to the byte.
         assert_eq!(client.events(&task, None).await.rest().await, live);
+    })
+    .await;
+}
+
+/// The log is the server's: no process of the sandbox has to run for it, and none can change it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_read_while_its_sandbox_is_stopped_and_all_in_it_is_gone() {
+    World::run(async |world| {
+        let client = world.client();
+        let id = client.sandbox().await;
+        let task = client.task(&id, "hello").await;
+        let live = client.events(&task, None).await.rest().await;
+        let path = format!("/v1/sandboxes/{id}");
+        assert_eq!(
+            client.post(&format!("{path}/stop"), json!({})).await.status,
+            200
+        );
+        let disk = world
+            .data()
+            .join("runtime/sandboxes")
+            .join(&id)
+            .join("disk");
+        std::fs::remove_dir_all(disk).unwrap();
+        assert_eq!(client.events(&task, None).await.rest().await, live);
+        assert_eq!(client.get(&path).await.json["state"], "stopped");
     })
     .await;
 }
