@@ -86,12 +86,13 @@ async fn start(place: &Place, sandbox: &SandboxId) -> anyhow::Result<Vec<Row>> {
 /// What the app takes from its command to its port, in a sandbox that runs.
 async fn app_alone(place: &Place, sandbox: &SandboxId) -> anyhow::Result<Duration> {
     let begin = Instant::now();
-    let command = format!("PORT={OTHER_PORT} setsid node app.js >/dev/null 2>&1 </dev/null &");
+    let command = format!(
+        "PORT={OTHER_PORT} setsid node app.js >/dev/null 2>&1 </dev/null & echo $! > other"
+    );
     place.exec(sandbox, json!(command), None).await?;
     until_open(place, sandbox, OTHER_PORT).await?;
     let time = begin.elapsed();
-    let end =
-        format!("pkill -f 'node app.js' -n; while ss -ltn | grep -q :{OTHER_PORT}; do :; done");
+    let end = format!("kill $(cat other); while ss -ltn | grep -q :{OTHER_PORT}; do :; done");
     place.exec(sandbox, json!(end), None).await?;
     Ok(time)
 }
