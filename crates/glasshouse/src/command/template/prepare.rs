@@ -1,10 +1,12 @@
 //! Makes a sandbox what a template is to be: its files, its packages, an app that was seen to work.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use glass_api::{AppView, ExecChunk, ExecCommand, ExecParams, FileView, ImportView};
 use reqwest::Method;
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::recipe::{MANIFEST, Recipe};
@@ -17,6 +19,8 @@ use crate::render::plain;
 
 /// How long one command may take: the most that the API allows.
 const PATIENCE_MS: u64 = 60 * 60 * 1000;
+/// How long an app may take to write its caches, after it has answered.
+const CACHE_PATIENCE_MS: u64 = 2 * 60 * 1000;
 /// Bytes of output that are kept for whoever has to find out why a command failed.
 const TAIL: usize = 4096;
 /// What the workspace has for a manifest while it is prepared: nothing is to run, and nothing to be installed, by the
@@ -56,7 +60,8 @@ impl Preparation<'_> {
             }
             for command in &self.recipe.file.prepare {
                 steps.begin(command);
-                self.execute(command, &registries, steps).await?;
+                self.execute(command, &registries.env, PATIENCE_MS, steps)
+                    .await?;
             }
         }
         match self.recipe.manifest() {
@@ -64,7 +69,14 @@ impl Preparation<'_> {
             None => self.remove(MANIFEST).await?,
         }
         steps.begin("trying its app");
-        self.try_app().await
+        self.try_app().await?;
+        if let Some(cached) = &self.recipe.file.cached {
+            steps.begin("waiting for its caches");
+            // Only the app knows when it has leisure for them, and it tells nobody.
+            let wait = format!("until {cached}; do sleep 0.2; done");
+            self.execute(&wait, &[], CACHE_PATIENCE_MS, steps).await?;
+        }
+        Ok(())
     }
 
     async fn write(&self, path: &str, content: impl Into<reqwest::Body>) -> Result<(), Failure> {
@@ -97,10 +109,11 @@ impl Preparation<'_> {
     async fn execute(
         &self,
         command: &str,
-        registries: &Registries,
+        env: &[(String, String)],
+        timeout_ms: u64,
         steps: &Steps<'_>,
     ) -> Result<(), Failure> {
-        let mut env: std::collections::BTreeMap<_, _> = registries.env.iter().cloned().collect();
+        let mut env: BTreeMap<_, _> = env.iter().cloned().collect();
         env.insert("CI".to_owned(), "1".to_owned());
         let params = ExecParams {
             command: ExecCommand::Shell(command.to_owned()),
@@ -108,7 +121,7 @@ impl Preparation<'_> {
             env,
             stdin: None,
             user: None,
-            timeout_ms: Some(PATIENCE_MS),
+            timeout_ms: Some(timeout_ms),
         };
         let url = format!("{}/exec", self.path);
         let request = self.client.request(Method::POST, &url, &[]).json(&params);

@@ -31,6 +31,8 @@ pub(super) struct RecipeFile {
     /// Shell commands that make it ready, one after another, in the workspace: `npm install`.
     #[serde(default)]
     pub(super) prepare: Vec<String>,
+    /// A shell command that succeeds as soon as what its app caches is on disk. Asked while the app is tried.
+    pub(super) cached: Option<String>,
     /// What its sandboxes have unless their owner wants otherwise.
     #[serde(default)]
     pub(super) defaults: TemplateDefaults,
