@@ -3,6 +3,7 @@
 //! Needs root and the Debian packages that `make test` installs. The base image is built once into a directory that all
 //! servers of this run share.
 
+mod archive;
 mod bad_input;
 mod bombs;
 mod egress;
