@@ -262,6 +262,7 @@ impl NativeRuntime {
         gvisor::check(spec)?;
         let mut timings = Timings::begin();
         let dir = self.existing(&spec.id)?;
+        self.release(&spec.id).await?;
         if self.init(&spec.id, &dir)?.is_none() {
             let launcher = launcher_done(&dir).await?;
             if self.init(&spec.id, &dir)?.is_none() {
@@ -340,10 +341,20 @@ impl NativeRuntime {
         Ok(())
     }
 
+    /// Has its processes go on, if they stand still. One that should have been stopped when a server was killed may, and
+    /// even its launcher, which holds the lock until its init goes on.
+    async fn release(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let group = self.group(id);
+        if group.is_held() {
+            group.set_frozen(false).await.map_err(step(id, "thaw"))?;
+        }
+        Ok(())
+    }
+
     async fn end_init(&self, id: &SandboxId, init: &Init, grace: Duration) -> io::Result<()> {
         let group = self.group(id);
         if !grace.is_zero() {
-            if group.is_frozen().unwrap_or(false) {
+            if group.is_held() {
                 group.set_frozen(false).await?;
             }
             init.signal(Signal::TERM)?;
@@ -353,7 +364,7 @@ impl NativeRuntime {
         }
         init.signal(Signal::KILL)?;
         // The v1 freezer holds even killed processes.
-        if group.is_frozen().unwrap_or(false) {
+        if group.is_held() {
             group.set_frozen(false).await?;
         }
         init.exited().await
@@ -404,7 +415,9 @@ impl Runtime for NativeRuntime {
 
     async fn freeze(&self, id: &SandboxId) -> Result<(), RuntimeError> {
         let _lock = self.locks.lock(id).await;
-        self.running(id)?;
+        let (dir, _) = self.running(id)?;
+        // Frozen in the middle of a start it would never be done, nor its launcher.
+        drop(launcher_done(&dir).await?);
         self.group(id)
             .set_frozen(true)
             .await
@@ -423,6 +436,7 @@ impl Runtime for NativeRuntime {
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Result<(), RuntimeError> {
         let _lock = self.locks.lock(id).await;
         let dir = self.existing(id)?;
+        self.release(id).await?;
         let _launcher = launcher_done(&dir).await?;
         self.end(id, &dir, grace).await
     }
@@ -431,6 +445,7 @@ impl Runtime for NativeRuntime {
         let _lock = self.locks.lock(id).await;
         let dir = self.dir(id);
         if dir.exists() {
+            self.release(id).await?;
             let _launcher = launcher_done(&dir).await?;
             self.end(id, &dir, Duration::ZERO).await?;
             // From here on it is half-made. Its directory goes last, for without it nobody would look for the rest.

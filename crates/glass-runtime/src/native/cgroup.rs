@@ -237,6 +237,15 @@ impl Group {
         }
     }
 
+    /// Whether its processes are stopped or about to be, so that not even a kill gets through.
+    pub(super) fn is_held(&self) -> bool {
+        let (file, free) = match &self.hierarchy {
+            Hierarchy::V2 { root } => (self.at(root).join("cgroup.freeze"), "0"),
+            Hierarchy::V1 { freezer, .. } => (self.at(freezer).join("freezer.state"), "THAWED"),
+        };
+        std::fs::read_to_string(file).is_ok_and(|state| state.trim() != free)
+    }
+
     /// Has the kernel drop or swap out what memory it can. Answers how many bytes that gave. No process is killed: the
     /// kernel is asked, no limit is changed.
     pub(super) fn reclaim(&self) -> io::Result<u64> {

@@ -182,6 +182,11 @@ async fn a_frozen_sandbox_waits(world: &World) {
     world.runtime.thaw(&sandbox.id).await.unwrap();
     sandbox.guest.health().await.unwrap();
     world.runtime.freeze(&sandbox.id).await.unwrap();
+    // A start finds it and has it answer, whoever has frozen it.
+    if world.kind == Kind::Native {
+        world.runtime.start(&sandbox.spec).await.unwrap();
+        world.runtime.freeze(&sandbox.id).await.unwrap();
+    }
     world.runtime.destroy(&sandbox.id).await.unwrap();
 }
 
