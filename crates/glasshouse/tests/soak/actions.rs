@@ -16,6 +16,8 @@ use crate::socket::Opened;
 
 /// The label of all sandboxes of this test.
 pub(crate) const LABEL: &str = "soak";
+/// Bytes of each disk. Not every host lets one grow, so all have the same.
+pub(crate) const DISK: u64 = 1 << 30;
 /// Bytes of the largest file.
 const LARGEST: usize = 64 << 10;
 /// Grows by commands.
@@ -23,7 +25,7 @@ const LOG: &str = "log";
 
 /// Makes a sandbox with a page of its own.
 pub(crate) async fn create(client: &Client, known: &Known) -> anyhow::Result<()> {
-    let params = json!({ "labels": { LABEL: "yes" }, "limits": { "disk_bytes": 1u64 << 30 } });
+    let params = json!({ "labels": { LABEL: "yes" }, "limits": { "disk_bytes": DISK } });
     let made = client.json(Method::POST, "/v1/sandboxes", &params).await?;
     welcome(client, known, made, State::default()).await
 }
@@ -279,13 +281,15 @@ async fn begin_with(
     snapshot: &Snapshot,
     by_template: bool,
 ) -> anyhow::Result<()> {
-    let mut params = json!({ "labels": { LABEL: "yes" }, "snapshot": snapshot.id });
+    let limits = json!({ "disk_bytes": DISK });
+    let mut params =
+        json!({ "labels": { LABEL: "yes" }, "limits": limits, "snapshot": snapshot.id });
     if by_template {
         let path = format!("/v1/templates/{}", snapshot.id);
         let template = json!({ "description": "of the soak", "snapshot": snapshot.id });
         let made = client.json(Method::PUT, &path, &template).await?;
         may(made, &[200, 201])?;
-        params = json!({ "labels": { LABEL: "yes" }, "template": snapshot.id });
+        params = json!({ "labels": { LABEL: "yes" }, "limits": limits, "template": snapshot.id });
     }
     let made = client.json(Method::POST, "/v1/sandboxes", &params).await?;
     let like = State {

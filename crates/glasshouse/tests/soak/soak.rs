@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{self, LABEL};
+use crate::actions::{self, DISK, LABEL};
 use crate::chaos;
 use crate::client::Client;
 use crate::known::{Files, Known};
@@ -206,7 +206,9 @@ async fn every_file_is_there(
             continue;
         };
         if random.random_bool(0.2) {
-            let params = json!({ "labels": { LABEL: "yes" }, "snapshot": snapshot.id });
+            let limits = json!({ "disk_bytes": DISK });
+            let params =
+                json!({ "labels": { LABEL: "yes" }, "limits": limits, "snapshot": snapshot.id });
             let made = client.json(Method::POST, "/v1/sandboxes", &params).await?;
             let made = actions::may(made, &[201])?.json();
             let id = made["id"].as_str().context("no id")?;
