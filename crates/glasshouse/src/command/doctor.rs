@@ -6,9 +6,9 @@ mod runtime;
 
 use std::process::ExitCode;
 
-use glass_server::RuntimeKind;
+use glass_server::{Config, RuntimeKind};
 
-use self::check::Check;
+use self::check::{Check, Standing};
 use crate::cli::ServeArguments;
 use crate::command::serve;
 use crate::context::Context;
@@ -16,7 +16,9 @@ use crate::failure::Failure;
 
 pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<ExitCode, Failure> {
     let mut checks = checks(context, &arguments).await;
-    checks.extend(place::archive(serve::arguments(context, arguments)).await);
+    if let Ok(config) = configuration(context, &arguments) {
+        checks.push(place::archive(&config).await);
+    }
     checks.push(place::image(context));
     checks.extend(place::keys(context));
     if !context.printed_as_json(&serde_json::json!({ "checks": checks }))? {
@@ -36,7 +38,10 @@ pub(crate) async fn run(context: &Context, arguments: ServeArguments) -> Result<
 
 /// What a server needs before it is started.
 pub(super) async fn checks(context: &Context, arguments: &ServeArguments) -> Vec<Check> {
-    let (kind, mut checks) = runtime::checks(context, arguments.runtime).await;
+    let (kind, mut checks) = match configuration(context, arguments) {
+        Ok(_) => runtime::checks(context, arguments.runtime).await,
+        Err(check) => (serve::kind(arguments.runtime), vec![check]),
+    };
     checks.push(place::data(context));
     let addresses = arguments.listen.iter();
     checks.extend(addresses.map(|&listen| place::address(context, listen)));
@@ -44,6 +49,15 @@ pub(super) async fn checks(context: &Context, arguments: &ServeArguments) -> Vec
         checks.extend(place::builder(context));
     }
     checks
+}
+
+/// What the server would be made with, or what is wrong with it.
+fn configuration(context: &Context, arguments: &ServeArguments) -> Result<Config, Check> {
+    let arguments = serve::arguments(context, arguments.clone());
+    Config::load(arguments, serve::variable).map_err(|errors| {
+        Check::new("configuration", Standing::Bad, errors.to_string())
+            .with_remedy("the server does not start with it: mend glasshouse.toml in the data directory, or the variable")
+    })
 }
 
 /// Goes on only when nothing is missing that is needed.

@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use glass_server::{Config, ServeArgs};
+use glass_server::Config;
 
 use super::check::{Check, Standing};
-use crate::command::{image, serve};
+use crate::command::image;
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::recipe::BASE;
@@ -45,15 +45,14 @@ pub(super) fn disk(context: &Context) -> Check {
     ))
 }
 
-/// Whether archived files can be written, read and removed. A configuration that is wrong is told by the server.
-pub(super) async fn archive(arguments: ServeArgs) -> Option<Check> {
+/// Whether archived files can be written, read and removed.
+pub(super) async fn archive(config: &Config) -> Check {
     let name = "archive";
-    let config = Config::load(arguments, serve::variable).ok()?;
-    Some(match config.check_archive().await {
+    match config.check_archive().await {
         Ok(place) => Check::new(name, Standing::Good, place),
         Err(reason) => Check::new(name, Standing::Note, reason)
             .with_remedy("mend it, or give another place as `url` of [archive] in glasshouse.toml"),
-    })
+    }
 }
 
 /// The directory, or the nearest one above it that is there.
