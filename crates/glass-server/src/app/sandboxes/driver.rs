@@ -113,10 +113,8 @@ impl Driver {
 
     /// Waits for one's turn to change the sandbox.
     pub(super) async fn turn(&self) -> Turn {
-        self.waiting.send_modify(|count| *count += 1);
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        self.waiting.send_modify(|count| *count -= 1);
-        turn
+        let _waiting = Waiting::begin(&self.waiting);
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// Resolves when somebody waits for their turn.
@@ -160,6 +158,22 @@ impl Driver {
 
     pub(super) fn attached(&self) -> Option<Attached> {
         self.inner().attached.clone()
+    }
+}
+
+/// Somebody who waits for their turn; also one who gives up waiting is counted no longer.
+struct Waiting<'a>(&'a watch::Sender<u32>);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a watch::Sender<u32>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
