@@ -21,7 +21,7 @@ mod tunnel;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use glass_types::{Isolation, Limits, RootMode, SandboxId, SnapshotId};
@@ -106,6 +106,25 @@ pub struct SnapshotStatus {
     pub id: SnapshotId,
     /// Bytes of files in it. What it shares with others is counted for each.
     pub bytes: u64,
+}
+
+impl SnapshotStatus {
+    /// From what a look at its files gave: what is not there is no snapshot.
+    fn of(id: &SnapshotId, path: &Path, bytes: std::io::Result<u64>) -> Result<Self, RuntimeError> {
+        match bytes {
+            Ok(bytes) => Ok(Self {
+                id: id.clone(),
+                bytes,
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(RuntimeError::UnknownSnapshot(id.clone()))
+            }
+            Err(source) => Err(RuntimeError::Io {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
 }
 
 /// Where the files of a sandbox lie on the host while it has no process.

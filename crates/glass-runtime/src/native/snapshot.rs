@@ -214,19 +214,7 @@ pub(super) fn thaw_or_tell(dir: &SandboxDir, image: &Path) {
 }
 
 fn status(id: &SnapshotId, path: &Path) -> Result<SnapshotStatus, RuntimeError> {
-    match disk::bytes_of(path) {
-        Ok(bytes) => Ok(SnapshotStatus {
-            id: id.clone(),
-            bytes,
-        }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            Err(RuntimeError::UnknownSnapshot(id.clone()))
-        }
-        Err(source) => Err(RuntimeError::Io {
-            path: path.to_owned(),
-            source,
-        }),
-    }
+    SnapshotStatus::of(id, path, disk::bytes_of(path))
 }
 
 /// A file system cannot be made smaller than it is, and larger only by a root that the host lets.

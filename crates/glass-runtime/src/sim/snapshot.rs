@@ -200,17 +200,5 @@ fn sync(dir: &Path) -> io::Result<()> {
 fn status(id: &SnapshotId, path: &Path) -> Result<SnapshotStatus, RuntimeError> {
     let bytes = fs::read_to_string(path.join("bytes"))
         .and_then(|text| text.parse().map_err(io::Error::other));
-    match bytes {
-        Ok(bytes) => Ok(SnapshotStatus {
-            id: id.clone(),
-            bytes,
-        }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            Err(RuntimeError::UnknownSnapshot(id.clone()))
-        }
-        Err(source) => Err(RuntimeError::Io {
-            path: path.to_owned(),
-            source,
-        }),
-    }
+    SnapshotStatus::of(id, path, bytes)
 }
